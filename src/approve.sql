@@ -1,0 +1,170 @@
+-- approve.sql: steps 10 to 12 and their opposites: approve, reject, cancel, and the release of due schedules.
+--
+-- Approving and recording the account check lock the same row, so that one of them sees the other: the later of the
+-- two decides whether the payout goes to the dispatcher.
+
+create type payout.approval as (txid text, state text, cashout_token text, valid_until timestamptz);
+comment on type payout.approval is 'answer of payout.approve; a token is shown once';
+
+create function payout.approve(merchant_id text, txid text) returns payout.approval
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
+comment on function payout.approve(text, text) is
+'deducts the amount and the fee and hands the payout to the dispatcher, at once or at its schedule; a repeat answers with the state';
+
+create function payout.do_approve(p_merchant_id text, p_txid text) returns payout.approval
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	p payout.payout := payout.find_payout(p_merchant_id, p_txid, true);
+	started timestamptz := payout.clock();
+begin
+	if p.state = 'rejected' then
+		raise exception 'payout % was rejected', p.txid
+			using errcode = 'PY004', hint = 'Register it again under a new reference number.';
+	elsif p.state <> 'registered' then
+		return row(p.txid, p.state, null, null)::payout.approval;
+	end if;
+	if not (payout.find_merchant(p_merchant_id)).active then
+		raise exception 'merchant "%" is not active', p_merchant_id
+			using errcode = 'PY005', hint = 'payout.alter_merchant activates it.';
+	end if;
+	if p.account_check = 'invalid' then
+		raise exception 'the bank does not know the account of payout %', p.txid
+			using errcode = 'PY008', detail = coalesce(p.reason || '.', ''), hint = 'Reject it and register the right account.';
+	end if;
+	if p.scheduled_at <= started then
+		raise exception 'the schedule of payout % has passed', p.txid
+			using errcode = 'PY009', hint = 'Reject it and register it again.';
+	end if;
+
+	-- The trigger deducts. If the balance is too low it raises, and nothing of this call remains.
+	update payout.payout u
+	set state = case when p.scheduled_at is null then 'approved' else 'scheduled' end,
+		approved_at = clock_timestamp(),
+		reason = null,
+		dispatch_due_at = p.scheduled_at,
+		-- an account that could not be checked before is asked for again, for its full time
+		check_due_at = case when p.account_check in ('pending', 'unavailable') then coalesce(p.check_due_at, started) end,
+		check_deadline_at = case when p.account_check in ('pending', 'unavailable')
+			then started + payout.channel_interval(p.channel_id, 'check_deadline_s') else p.check_deadline_at end
+	where u.merchant_id = p_merchant_id and u.txid = p_txid
+	returning * into p;
+	if p.state = 'approved' then
+		p := payout.pass_gate(p);
+	end if;
+	return row(p.txid, p.state, null, null)::payout.approval;
+end
+$$;
+comment on function payout.do_approve(text, text) is 'work of payout.approve';
+
+-- The gate between an approved payout and the dispatcher: the account check.
+create function payout.pass_gate(p payout.payout) returns payout.payout
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	m payout.merchant;
+	c payout.channel;
+begin
+	if p.account_check = 'name_differs' then
+		select * into strict m from payout.merchant where merchant_id = p.merchant_id;
+		if payout.option_text('merchant', m.options, 'on_name_differs') = 'hold' then
+			perform payout.hold_payout(p.merchant_id, p.txid, 'dispatch', 'the account has another name');
+		end if;
+	elsif p.account_check = 'invalid' then
+		update payout.payout u set state = 'failed', reason = coalesce(p.reason, 'invalid account')
+		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
+		return p;
+	elsif p.account_check in ('pending', 'unavailable') then
+		if p.check_due_at is not null or payout.clock() < p.check_deadline_at then
+			return p;	-- still asked; the answer passes this gate again
+		end if;
+		select * into strict c from payout.channel where channel_id = p.channel_id;
+		if payout.option_text('channel', c.options, 'on_check_unavailable') = 'fail' then
+			update payout.payout u set state = 'failed', reason = 'the account could not be checked'
+			where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
+			return p;
+		end if;
+	end if;
+	update payout.payout u set dispatch_due_at = payout.clock()
+	where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
+	return p;
+end
+$$;
+comment on function payout.pass_gate(payout.payout) is 'sends an approved payout on to the dispatcher, to a person, to its end, or leaves it waiting, by its account check';
+
+create function payout.reject(merchant_id text, txid text, reason text) returns payout.payout
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
+comment on function payout.reject(text, text, text) is 'ends a registered payout before its approval';
+
+create function payout.do_reject(p_merchant_id text, p_txid text, p_reason text) returns payout.payout
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	p payout.payout := payout.find_payout(p_merchant_id, p_txid, true);
+begin
+	perform payout.require_text('reason', p_reason, 1, 500, 'text', 'PY016');
+	if p.state = 'rejected' then
+		return p;
+	end if;
+	update payout.payout u set state = 'rejected', reason = p_reason
+	where u.merchant_id = p_merchant_id and u.txid = p_txid
+	returning * into p;
+	return p;
+end
+$$;
+comment on function payout.do_reject(text, text, text) is 'work of payout.reject';
+
+create function payout.cancel(merchant_id text, txid text, reason text) returns payout.payout
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
+comment on function payout.cancel(text, text, text) is 'ends a scheduled payout before its moment and gives the money back';
+
+create function payout.do_cancel(p_merchant_id text, p_txid text, p_reason text) returns payout.payout
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	p payout.payout := payout.find_payout(p_merchant_id, p_txid, true);
+begin
+	perform payout.require_text('reason', p_reason, 1, 500, 'text', 'PY016');
+	if p.state = 'cancelled' then
+		return p;
+	end if;
+	if p.state = 'scheduled' and p.scheduled_at <= payout.clock() then
+		raise exception 'the schedule of payout % has passed', p.txid
+			using errcode = 'PY004', hint = 'It is on its way to the bank.';
+	end if;
+	update payout.payout u set state = 'cancelled', reason = p_reason
+	where u.merchant_id = p_merchant_id and u.txid = p_txid
+	returning * into p;
+	return p;
+end
+$$;
+comment on function payout.do_cancel(text, text, text) is 'work of payout.cancel';
+
+create function payout.release_schedules(p_limit integer) returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	p payout.payout;
+	released integer := 0;
+begin
+	for p in
+		select s.* from payout.channel c
+		cross join lateral (select * from payout.payout q
+			where q.channel_id = c.channel_id and q.dispatch_due_at <= payout.clock() and q.state = 'scheduled'
+			order by q.dispatch_due_at limit p_limit for no key update skip locked) s
+		where not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (s.merchant_id, s.txid, 'dispatch'))
+	loop
+		update payout.payout u set state = 'approved', dispatch_due_at = null
+		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
+		perform payout.pass_gate(p);
+		released := released + 1;
+	end loop;
+	return released;
+end
+$$;
+comment on function payout.release_schedules(integer) is 'worker: scheduled payouts whose moment has come become approved and pass the gate';

@@ -1,0 +1,157 @@
+/*
+ * argument.c: checks of arguments that SQL callers give, with an error that names the argument.
+ *
+ * The functions are called by the work functions of every step, so that one place knows which characters a name, an
+ * id or a phone number may have. None of them touches a table.
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+
+#include "errors.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/numeric.h"
+
+PG_FUNCTION_INFO_V1(payout_require_text);
+PG_FUNCTION_INFO_V1(payout_require_amount);
+
+typedef struct CharacterSet
+{
+	const char *name;
+	bool		(*allows)(unsigned char byte);
+	const char *words;
+} CharacterSet;
+
+static bool
+is_id(unsigned char byte)
+{
+	return byte < 0x80 && isalnum(byte);
+}
+
+static bool
+is_digit(unsigned char byte)
+{
+	return byte >= '0' && byte <= '9';
+}
+
+static bool
+is_visible(unsigned char byte)
+{
+	return byte > ' ' && byte < 0x7f;
+}
+
+static bool
+is_phone(unsigned char byte)
+{
+	return is_digit(byte) || strchr("+-() .", byte) != NULL;
+}
+
+/* Any character but control characters; the encoding itself was checked when the text entered the server. */
+static bool
+is_text(unsigned char byte)
+{
+	return byte >= ' ' && byte != 0x7f;
+}
+
+static const CharacterSet character_sets[] = {
+	{"id", is_id, "letters and digits"},
+	{"digits", is_digit, "digits"},
+	{"visible", is_visible, "visible ASCII characters without blanks"},
+	{"phone", is_phone, "digits and + - ( ) . and blanks"},
+	{"text", is_text, "any characters but control characters"},
+};
+
+static const CharacterSet *
+find_character_set(const char *name)
+{
+	for (int i = 0; i < (int) lengthof(character_sets); i++)
+		if (strcmp(character_sets[i].name, name) == 0)
+			return &character_sets[i];
+	elog(ERROR, "unknown character set \"%s\"", name);
+}
+
+static int
+parse_sqlstate(const char *code)
+{
+	return MAKE_SQLSTATE(code[0], code[1], code[2], code[3], code[4]);
+}
+
+/*
+ * require_text(argument, value, length_min, length_max, characters, sqlstate): the value, when it is neither null nor
+ * out of bounds (characters, not bytes) nor blank as a whole; raises sqlstate otherwise.
+ */
+Datum
+payout_require_text(PG_FUNCTION_ARGS)
+{
+	char	   *argument = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	int			length_min = PG_GETARG_INT32(2);
+	int			length_max = PG_GETARG_INT32(3);
+	const CharacterSet *set = find_character_set(text_to_cstring(PG_GETARG_TEXT_PP(4)));
+	int			sqlstate = parse_sqlstate(text_to_cstring(PG_GETARG_TEXT_PP(5)));
+	text	   *value;
+	const char *bytes;
+	int			size;
+	int			length;
+	bool		blank = true;
+
+	if (PG_ARGISNULL(1))
+		ereport(ERROR, (errcode(sqlstate), errmsg("argument \"%s\" is null", argument),
+						errhint("It must be %d to %d of %s.", length_min, length_max, set->words)));
+	value = PG_GETARG_TEXT_PP(1);
+	bytes = VARDATA_ANY(value);
+	size = VARSIZE_ANY_EXHDR(value);
+	length = pg_mbstrlen_with_len(bytes, size);
+	if (length < length_min || length > length_max)
+		ereport(ERROR, (errcode(sqlstate), errmsg("argument \"%s\" has %d characters", argument, length),
+						errhint("It must be %d to %d of %s.", length_min, length_max, set->words)));
+	for (int i = 0; i < size; i++)
+	{
+		unsigned char byte = (unsigned char) bytes[i];
+
+		if (!set->allows(byte))
+			ereport(ERROR, (errcode(sqlstate), errmsg("argument \"%s\" has a character that is not allowed", argument),
+							errdetail("It stands at byte %d.", i + 1), errhint("Allowed are %s.", set->words)));
+		if (byte != ' ')
+			blank = false;
+	}
+	if (blank)
+		ereport(ERROR, (errcode(sqlstate), errmsg("argument \"%s\" is blank", argument),
+						errhint("It must be %d to %d of %s.", length_min, length_max, set->words)));
+	PG_RETURN_TEXT_P(value);
+}
+
+static pg_attribute_noreturn() void
+refuse_amount(const char *argument, const char *what)
+{
+	ereport(ERROR, (errcode(PY_AMOUNT_OUT_OF_BOUNDS), errmsg("argument \"%s\" %s", argument, what),
+					errhint("An amount is positive, below 10000000000000000 and has at most two decimals.")));
+}
+
+/* require_amount(argument, value): the value with two decimals, when it is an amount; raises PY007 otherwise. */
+Datum
+payout_require_amount(PG_FUNCTION_ARGS)
+{
+	char	   *argument = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Datum		value;
+	Datum		rounded;
+	Datum		zero;
+	Datum		limit;
+
+	if (PG_ARGISNULL(1))
+		refuse_amount(argument, "is null");
+	value = PG_GETARG_DATUM(1);
+	if (numeric_is_nan(DatumGetNumeric(value)) || numeric_is_inf(DatumGetNumeric(value)))
+		refuse_amount(argument, "is not a number");
+	zero = DirectFunctionCall1(int4_numeric, Int32GetDatum(0));
+	limit = DirectFunctionCall1(int8_numeric, Int64GetDatum(INT64CONST(10000000000000000)));
+	if (!DatumGetBool(DirectFunctionCall2(numeric_gt, value, zero)))
+		refuse_amount(argument, "is not positive");
+	if (!DatumGetBool(DirectFunctionCall2(numeric_lt, value, limit)))
+		refuse_amount(argument, "is too large");
+	rounded = DirectFunctionCall2(numeric_round, value, Int32GetDatum(2));
+	if (!DatumGetBool(DirectFunctionCall2(numeric_eq, value, rounded)))
+		refuse_amount(argument, "has more than two decimals");
+	PG_RETURN_DATUM(rounded);
+}

@@ -1,0 +1,44 @@
+/*
+ * arming.c: what this database is, so that a copy can tell that it is not the one that was armed.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xlog.h"
+#include "errors.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "secret_file.h"
+#include "wakeup.h"
+
+PG_FUNCTION_INFO_V1(payout_identity);
+PG_FUNCTION_INFO_V1(payout_require_preload);
+
+/* identity(): system identifier, database OID, digest of the secret file. PY015 without the file. */
+Datum
+payout_identity(PG_FUNCTION_ARGS)
+{
+	TupleDesc	desc;
+	bytea	   *digest = palloc(VARHDRSZ + SECRET_DIGEST_LEN);
+	Datum		values[3];
+	bool		nulls[3] = {false, false, false};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	SET_VARSIZE(digest, VARHDRSZ + SECRET_DIGEST_LEN);
+	secret_file_digest((uint8 *) VARDATA(digest));
+	values[0] = Int64GetDatum((int64) GetSystemIdentifier());
+	values[1] = ObjectIdGetDatum(MyDatabaseId);
+	values[2] = PointerGetDatum(digest);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+Datum
+payout_require_preload(PG_FUNCTION_ARGS)
+{
+	if (!wakeup_is_ready())
+		ereport(ERROR, (errcode(PY_NOT_PRELOADED), errmsg("the library payout is not preloaded"),
+						errhint("Add payout to shared_preload_libraries and restart the server.")));
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,251 @@
+-- attempt.sql: the worker's own records: incarnations, batches, attempts, and the arming of this database.
+--
+-- Save before send: an attempt's row, with its external id and the digest of its body, is committed before the first
+-- byte leaves. So after a crash the rows without an outcome name everything that may have been sent.
+
+create table payout.incarnation (
+	incarnation_id uuid primary key,
+	pid integer not null,
+	started_at timestamptz not null default clock_timestamp(),
+	ended_at timestamptz
+);
+comment on table payout.incarnation is 'each life of this database''s worker';
+comment on column payout.incarnation.ended_at is 'when the next life found it gone';
+
+create table payout.batch (
+	channel_id text collate "C" not null,
+	batch_id uuid not null,
+	service smallint not null check (service in (17, 18, 20)),
+	state text not null default 'open' check (state in ('open', 'sending', 'accepted', 'refused', 'split', 'unknown')),
+	parent_batch_id uuid,
+	source_account_no text not null,
+	transaction_date timestamptz not null,
+	item_count integer not null check (item_count > 0),
+	total numeric(18,2) not null,
+	due_at timestamptz,
+	sent_at timestamptz,
+	tries integer not null default 0,
+	was_unknown boolean not null default false,
+	request_digest bytea,
+	bank_batch_no text,
+	response_code text,
+	created_at timestamptz not null default clock_timestamp(),
+	closed_at timestamptz,
+	primary key (channel_id, batch_id)
+) with (fillfactor = 70);
+comment on table payout.batch is 'payouts sent to a channel together; its members, their references and its date are frozen, so that a resend is the same order';
+comment on column payout.batch.service is 'SNAP service: 17 and 18 carry one payout, 20 many';
+comment on column payout.batch.state is 'open (to be sent at due_at), sending, accepted by the bank, refused (final, nothing paid), split (refused whole, sent again in halves), unknown (members are asked for one by one)';
+comment on column payout.batch.was_unknown is 'an earlier sending may have arrived: a later refusal proves nothing';
+comment on column payout.batch.request_digest is 'SHA-256 of the body; a resend with another body is not sent';
+
+create index batch_due on payout.batch (channel_id, due_at) where state = 'open';
+
+create table payout.attempt (
+	channel_id text collate "C" not null,
+	attempt_id uuid not null,
+	lane text not null check (lane in ('validate', 'dispatch', 'check')),
+	service smallint not null,
+	batch_id uuid,
+	merchant_id text collate "C",
+	txid text collate "C",
+	external_id text collate "C" not null,
+	request_digest bytea not null,
+	incarnation_id uuid not null,
+	started_at timestamptz not null default clock_timestamp(),
+	finished_at timestamptz,
+	outcome text check (outcome in ('not_sent', 'yes', 'no', 'refused_for_now', 'unknown')),
+	class text,
+	http_status integer,
+	response_code text,
+	latency_ms integer,
+	excerpt text check (length(excerpt) <= 500),
+	primary key (channel_id, attempt_id),
+	check ((outcome is null) = (finished_at is null)),
+	check ((lane = 'dispatch') = (batch_id is not null)),
+	check ((lane <> 'dispatch') = (merchant_id is not null and txid is not null))
+);
+comment on table payout.attempt is 'one HTTP exchange with a bank: written before it is sent, completed once, never changed after';
+comment on column payout.attempt.outcome is 'not_sent, yes, no, refused_for_now or unknown; null while it may be under way';
+comment on column payout.attempt.excerpt is 'the beginning of what went wrong, never a whole body';
+
+create index attempt_open on payout.attempt (lane) where outcome is null;
+create index attempt_batch on payout.attempt (channel_id, batch_id, started_at) where batch_id is not null;
+create index attempt_payout on payout.attempt (merchant_id, txid, started_at) where txid is not null;
+
+create function payout.complete_once() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	if old.outcome is not null or new.outcome is null
+		or (new.channel_id, new.attempt_id, new.lane, new.service, new.batch_id, new.merchant_id, new.txid, new.external_id,
+			new.request_digest, new.incarnation_id, new.started_at) is distinct from
+		   (old.channel_id, old.attempt_id, old.lane, old.service, old.batch_id, old.merchant_id, old.txid, old.external_id,
+			old.request_digest, old.incarnation_id, old.started_at) then
+		raise exception 'an attempt is completed once and then never changed'
+			using errcode = 'restrict_violation', hint = 'Rows of payout.attempt are evidence.';
+	end if;
+	return new;
+end
+$$;
+comment on function payout.complete_once() is 'trigger: an attempt gets its outcome once';
+
+create trigger complete_once before update on payout.attempt for each row execute function payout.complete_once();
+create trigger refuse_change before delete on payout.attempt for each row execute function payout.refuse_change();
+create trigger refuse_truncate before truncate on payout.attempt for each statement execute function payout.refuse_change();
+alter table payout.attempt enable always trigger complete_once;
+alter table payout.attempt enable always trigger refuse_change;
+alter table payout.attempt enable always trigger refuse_truncate;
+
+create function payout.save_attempt(p_channel_id text, p_attempt_id uuid, p_lane text, p_service integer, p_batch_id text,
+									p_merchant_id text, p_txid text, p_external_id text, p_request_digest bytea, p_incarnation_id uuid)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	insert into payout.attempt (channel_id, attempt_id, lane, service, batch_id, merchant_id, txid, external_id, request_digest, incarnation_id)
+	values (p_channel_id, p_attempt_id, p_lane, p_service, p_batch_id::uuid, p_merchant_id, p_txid, p_external_id, p_request_digest, p_incarnation_id);
+	if p_lane = 'dispatch' then
+		update payout.batch set request_digest = p_request_digest
+		where channel_id = p_channel_id and batch_id = p_batch_id::uuid and request_digest is null;
+	end if;
+end
+$$;
+comment on function payout.save_attempt(text, uuid, text, integer, text, text, text, text, bytea, uuid) is 'worker: writes an attempt before it is sent';
+
+-- Completes an attempt. Null when it is not ours any more: another life of the worker has already called it unknown.
+create function payout.finish_attempt(p_channel_id text, p_attempt_id uuid, p_incarnation_id uuid, p_outcome text,
+									  p_class text, p_http_status integer, p_response_code text, p_latency_ms integer,
+									  p_excerpt text) returns payout.attempt
+language sql
+set search_path = pg_catalog, pg_temp
+begin atomic
+	update payout.attempt
+	set outcome = p_outcome, class = p_class, http_status = nullif(p_http_status, 0), response_code = p_response_code,
+		latency_ms = p_latency_ms, excerpt = left(p_excerpt, 500), finished_at = clock_timestamp()
+	where channel_id = p_channel_id and attempt_id = p_attempt_id and incarnation_id = p_incarnation_id and outcome is null
+	returning *;
+end;
+comment on function payout.finish_attempt(text, uuid, uuid, text, text, integer, text, integer, text) is
+'worker: writes an attempt''s outcome, once, and only by the life that made it';
+
+-- What the bank refuses for now concerns the whole channel, except a route that is down for one item.
+create function payout.refuse_for_now(p_channel_id text, p_class text, p_response_code text, p_excerpt text, p_until timestamptz) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	why text := concat_ws(' ', 'the bank answered', p_response_code, p_excerpt);
+begin
+	if p_class = 'stop' then
+		update payout.channel set paused_at = now(), paused_reason = left(why, 500)
+		where channel_id = p_channel_id and paused_at is null;
+	elsif p_class = 'later' and right(p_response_code, 2) || left(p_response_code, 3) not in ('02404', '23403') then
+		update payout.channel set not_before = p_until, not_before_reason = left(why, 500)
+		where channel_id = p_channel_id and coalesce(not_before, '-infinity') < p_until;
+	end if;
+end
+$$;
+comment on function payout.refuse_for_now(text, text, text, text, timestamptz) is 'worker: class stop pauses the channel, class later lets it rest';
+
+-- A worker begins. It holds the locks that make it the only one, so every attempt without an outcome is of a dead one:
+-- it may have been sent. Its money stays where it is and the bank is asked.
+create function payout.begin_incarnation(p_incarnation_id uuid, p_pid integer) returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	a payout.attempt;
+	orphans integer := 0;
+begin
+	update payout.incarnation set ended_at = clock_timestamp() where ended_at is null;
+	insert into payout.incarnation (incarnation_id, pid) values (p_incarnation_id, p_pid);
+	for a in select * from payout.attempt where outcome is null loop
+		orphans := orphans + 1;
+		if a.lane = 'dispatch' then
+			perform payout.record_transfer(a.channel_id, a.attempt_id, a.incarnation_id, 'unknown', 'unknown', 0,
+										   null, 0, 'the worker died while this was under way', null, false);
+		else
+			perform payout.finish_attempt(a.channel_id, a.attempt_id, a.incarnation_id, 'unknown', 'unknown', 0, null, 0,
+										  'the worker died while this was under way');
+			if a.lane = 'validate' then
+				update payout.payout set check_due_at = payout.clock()
+				where merchant_id = a.merchant_id and txid = a.txid and account_check in ('pending', 'unavailable');
+			else
+				update payout.payout set status_due_at = payout.clock()
+				where merchant_id = a.merchant_id and txid = a.txid and state in ('processing', 'suspect', 'paid');
+			end if;
+		end if;
+	end loop;
+	update payout.notification set due_at = payout.clock(), sending_by = null where sending_by is not null;
+	return orphans;
+end
+$$;
+comment on function payout.begin_incarnation(uuid, integer) is 'worker: starts a life; what dead lives left under way becomes unknown';
+
+-- Arming. The row is deliberately not dumped: a restored copy is not armed.
+
+create table payout.arming (
+	singleton boolean primary key default true check (singleton),
+	system_identifier bigint not null,
+	database_oid oid not null,
+	secret_digest bytea not null,
+	armed_at timestamptz not null default now(),
+	armed_by text not null default payout.caller()
+);
+comment on table payout.arming is 'the one database that may send: system identifier, database and secret file as they were when armed';
+
+create function payout.identity(out system_identifier bigint, out database_oid oid, out secret_digest bytea)
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_identity';
+comment on function payout.identity() is 'what this database is now: system identifier, database OID, digest of payout.secret_file; PY015 without the file';
+
+create function payout.is_armed() returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return exists (select from payout.arming a, payout.identity() i
+				   where (a.system_identifier, a.database_oid, a.secret_digest) = (i.system_identifier, i.database_oid, i.secret_digest));
+exception when sqlstate 'PY015' then
+	return false;
+end
+$$;
+comment on function payout.is_armed() is 'whether this very database was armed';
+
+create function payout.arm() returns void
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
+comment on function payout.arm() is 'lets this database, and no copy of it, send payouts; PY015 without payout.secret_file, PY014 when the library is not preloaded';
+
+create function payout.require_preload() returns void
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_require_preload';
+comment on function payout.require_preload() is 'raises PY014 when the library is not in shared_preload_libraries';
+
+create function payout.do_arm() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	perform payout.require_preload();
+	delete from payout.arming;
+	insert into payout.arming (system_identifier, database_oid, secret_digest) select * from payout.identity();
+	perform payout.wake();
+end
+$$;
+comment on function payout.do_arm() is 'work of payout.arm';
+
+create function payout.disarm() returns void
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
+comment on function payout.disarm() is 'the worker sends nothing more; requests in flight are recorded as they end';
+
+create function payout.do_disarm() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	delete from payout.arming;
+	perform payout.wake();
+end
+$$;
+comment on function payout.do_disarm() is 'work of payout.disarm';

@@ -1,0 +1,32 @@
+/*
+ * caller.h: who is calling, what that role may do, and the switch to the extension's owner.
+ * Public functions enter through entry.c; check_status.c enters by itself, because it ends transactions.
+ */
+#ifndef PAYOUT_CALLER_H
+#define PAYOUT_CALLER_H
+
+/* Kinds of access; who holds which for what is in payout.access_grant. */
+#define ACCESS_MERCHANT 0x01 /* the function's first argument must be the role's own merchant */
+#define ACCESS_CVS		0x02 /* the function's first argument must be the role's own store */
+#define ACCESS_OPERATOR 0x04
+#define ACCESS_ANALYST	0x08
+
+typedef struct CallerState
+{
+	Oid			user;
+	int			security;
+	Oid			outer_caller;
+} CallerState;
+
+/*
+ * Identifies the immediate caller, raises PY013 unless it may act as one of the kinds (scope: the merchant or store,
+ * NULL when the argument is null), and switches to the owner. Undo with caller_leave(), also on error when the error
+ * is caught; transaction abort undoes the switch by itself.
+ */
+extern void caller_enter(int kinds, const char *scope, const char *function_name, CallerState *saved);
+extern void caller_leave(const CallerState *saved);
+
+/* The owner of the extension. Needs a transaction. */
+extern Oid	caller_extension_owner(void);
+
+#endif /* PAYOUT_CALLER_H */

@@ -1,0 +1,146 @@
+-- check.sql: steps 18 to 22, lane check: asks the bank what became of a transfer (SNAP service 36).
+--
+-- A positive answer is proof and is believed at once. A negative one is believed only when it was asked after the last
+-- sending, while the payout is open: an older question cannot know of a newer sending.
+
+create type payout.check_work as (
+	channel_id text, merchant_id text, txid text, service integer, external_id text, transaction_date timestamptz,
+	bank_reference_no text, amount numeric, account_no text, wire_code text
+);
+comment on type payout.check_work is 'what lane check sends for one payout; service, external id and date are those of the transfer asked for';
+
+create function payout.claim_check(p_channel_id text, p_limit integer) returns setof payout.check_work
+language sql
+set search_path = pg_catalog, pg_temp
+begin atomic
+	with due as (
+		select q.merchant_id, q.txid
+		from payout.payout q
+		where q.channel_id = p_channel_id and q.status_due_at <= payout.clock()
+		and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'check'))
+		order by q.status_due_at limit p_limit
+		for no key update skip locked)
+	update payout.payout p set status_due_at = null
+	from due, payout.bank k, payout.batch b
+	where p.merchant_id = due.merchant_id and p.txid = due.txid and k.bank_code = p.bank_code
+	and b.channel_id = p.channel_id and b.batch_id = p.batch_id
+	returning p.channel_id, p.merchant_id, p.txid, b.service::integer,
+		(select a.external_id from payout.attempt a where a.channel_id = b.channel_id and a.batch_id = b.batch_id order by a.started_at desc limit 1),
+		b.transaction_date, p.bank_reference_no, p.amount, p.account_no, coalesce(k.options ->> 'wire_code', k.bank_code);
+end;
+comment on function payout.claim_check(text, integer) is 'worker: takes due status checks of a channel';
+
+-- p_status: what the bank says of the transfer: paid, pending, refunded, canceled, failed, not_found, or unknown.
+create function payout.record_status(p_channel_id text, p_attempt_id uuid, p_incarnation_id uuid, p_outcome text, p_class text,
+									 p_http_status integer, p_response_code text, p_latency_ms integer, p_excerpt text,
+									 p_status text, p_bank_reference_no text) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	a payout.attempt;
+	p payout.payout;
+	is_current boolean;
+begin
+	a := payout.finish_attempt(p_channel_id, p_attempt_id, p_incarnation_id, p_outcome, p_class, p_http_status, p_response_code, p_latency_ms, p_excerpt);
+	if a.attempt_id is null then
+		return false;
+	end if;
+	if p_outcome = 'refused_for_now' and p_class = 'stop' then
+		perform payout.refuse_for_now(p_channel_id, p_class, p_response_code, p_excerpt, null);
+	end if;
+	p := payout.find_payout(a.merchant_id, a.txid, true);
+	is_current := p.state <> 'dispatching' and not exists (
+		select from payout.attempt d where d.channel_id = p.channel_id and d.batch_id = p.batch_id and d.started_at > a.started_at);
+	perform payout.apply_status(p, p_status, is_current, p_response_code, p_bank_reference_no,
+								concat_ws(' ', 'status inquiry:', p_status, p_response_code, nullif(p_excerpt, '')));
+	return true;
+end
+$$;
+comment on function payout.record_status(text, uuid, uuid, text, text, integer, text, integer, text, text, text) is
+'worker: writes the bank''s answer to a status inquiry, and moves the payout accordingly';
+
+-- Believes the bank: from a status inquiry or a notice; p_current says whether the bank speaks of our last sending.
+-- Answers with the payout as it then is. The caller has locked it.
+create function payout.apply_status(p payout.payout, p_status text, p_current boolean, p_response_code text, p_bank_reference_no text, p_reason text)
+returns payout.payout
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	wanted text := case
+		when p_status = 'paid' and p.state in ('dispatching', 'processing', 'suspect') then 'paid'
+		when p_status = 'paid' and p.state in ('failed', 'returned') then 'disputed'
+		when p_status in ('failed', 'canceled', 'refunded') and p_current and p.state in ('dispatching', 'processing', 'suspect') then 'failed'
+		when p_status = 'refunded' and p.state = 'paid' then 'returned'
+		when p_status in ('failed', 'canceled') and p_current and p.state = 'paid' then 'disputed'
+		else p.state end;
+	is_open boolean := wanted = p.state and p.state in ('processing', 'suspect');
+	tries integer := p.status_tries + 1;
+	misses integer := case when p_status = 'not_found' and p_current then p.not_found + 1
+		when p_status in ('not_found', 'unknown') then p.not_found else 0 end;
+	window_ends timestamptz;
+begin
+	if is_open then
+		window_ends := (select b.sent_at from payout.batch b where b.channel_id = p.channel_id and b.batch_id = p.batch_id)
+			+ payout.channel_interval(p.channel_id, 'status_window_days');
+		if payout.clock() > window_ends then
+			perform payout.hold_payout(p.merchant_id, p.txid, 'check', 'the bank answers no more inquiries for it; last: ' || p_reason);
+		end if;
+	end if;
+	update payout.payout u
+	set state = wanted,
+		reason = case when wanted <> u.state then left(p_reason, 300) else u.reason end,
+		response_code = coalesce(p_response_code, u.response_code),
+		bank_reference_no = coalesce(p_bank_reference_no, u.bank_reference_no),
+		status_checked_at = clock_timestamp(),
+		status_tries = tries,
+		not_found = misses,
+		status_due_at = case when is_open then payout.clock() + payout.backoff('check', tries) end
+	where u.merchant_id = p.merchant_id and u.txid = p.txid
+	returning * into p;
+	if is_open and p_status = 'not_found' and p.state = 'suspect' and payout.resend_if_lost(p.channel_id, p.batch_id) then
+		select * into strict p from payout.payout u where u.merchant_id = p.merchant_id and u.txid = p.txid;
+	end if;
+	return p;
+end
+$$;
+comment on function payout.apply_status(payout.payout, text, boolean, text, text, text) is 'moves a payout by what the bank says of it; contrary proof to an end makes it disputed';
+
+create function payout.request_check(merchant_id text, txid text) returns void
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
+comment on function payout.request_check(text, text) is 'has the worker ask the bank, as soon as the bank''s minimum delay allows, and returns';
+
+create function payout.do_request_check(p_merchant_id text, p_txid text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	p payout.payout := payout.find_payout(p_merchant_id, p_txid, true);
+	earliest timestamptz;
+begin
+	if p.state in ('processing', 'suspect', 'paid') then
+		earliest := (select b.sent_at from payout.batch b where b.channel_id = p.channel_id and b.batch_id = p.batch_id)
+			+ payout.channel_interval(p.channel_id, 'status_delay_s');
+		update payout.payout u
+		set status_due_at = least(u.status_due_at, greatest(payout.clock(), earliest))
+		where u.merchant_id = p_merchant_id and u.txid = p_txid;
+	end if;
+end
+$$;
+comment on function payout.do_request_check(text, text) is 'work of payout.request_check';
+
+create procedure payout.check_status(merchant_id text, txid text, max_wait interval default '10 s', inout state text default null)
+language c as 'MODULE_PATHNAME', 'payout_check_status';
+comment on procedure payout.check_status(text, text, interval, text) is
+'asks the bank through the worker and waits for its answer, at most max_wait, without holding a snapshot; answers with the state. Outside a transaction block only';
+
+-- What payout.check_status looks at while it waits.
+create function payout.check_answered(p_merchant_id text, p_txid text, p_since timestamptz, out state text, out answered boolean)
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+	select p.state, p.status_checked_at > p_since or p.state not in ('dispatching', 'processing', 'suspect', 'paid')
+	from payout.payout p where p.merchant_id = p_merchant_id and p.txid = p_txid;
+end;
+comment on function payout.check_answered(text, text, timestamptz) is 'the state, and whether the bank has been asked since a moment or need not be asked';

@@ -1,0 +1,26 @@
+/*
+ * compat.h
+ *	  Room for what differs between the versions of PostgreSQL and libcurl we build on.
+ *	  Version guards live here and nowhere else; include it where one is needed.
+ */
+#ifndef PAYOUT_COMPAT_H
+#define PAYOUT_COMPAT_H
+
+#include <curl/curlver.h>
+
+#include "storage/latch.h"
+#include "utils/memutils.h"
+
+/* 17 replaced the memory context by a resource owner; NULL means "for the life of the process". */
+#if PG_VERSION_NUM >= 170000
+#define compat_create_wait_event_set(nevents) CreateWaitEventSet(NULL, (nevents))
+#else
+#define compat_create_wait_event_set(nevents) CreateWaitEventSet(TopMemoryContext, (nevents))
+#endif
+
+/* 7.87 brought CURLOPT_QUICK_EXIT, without which a hanging name server stops the whole worker. */
+#if LIBCURL_VERSION_NUM < 0x075700
+#error "payout needs libcurl 7.87 or later"
+#endif
+
+#endif /* PAYOUT_COMPAT_H */

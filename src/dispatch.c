@@ -1,0 +1,138 @@
+/*
+ * dispatch.c: lane dispatch, the worker's half: batches to the bank (SNAP services 17, 18, 20).
+ *
+ * A batch that was sent before must give the same bytes again; if it does not (say, a bank's code was altered
+ * meanwhile), it is set aside for a person rather than sent as another order under the same reference.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/cryptohash.h"
+#include "common/sha2.h"
+#include "fmgr.h"
+#include "lane.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+static void
+read_item(uint64 row, BankItem *item)
+{
+	item->merchant_id = lane_column(row, 7);
+	item->txid = lane_column(row, 8);
+	item->wire_code = lane_column(row, 9);
+	item->account_no = lane_column(row, 10);
+	item->beneficiary_name = lane_column(row, 11);
+	item->amount = lane_column(row, 12);
+	item->description = lane_column(row, 13);
+}
+
+/* The digest of the batch's first body, when it had one. */
+static bytea *
+read_digest(uint64 row)
+{
+	bool		isnull;
+	Datum		digest = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 6, &isnull);
+
+	return isnull ? NULL : DatumGetByteaPCopy(digest);
+}
+
+/* Makes one exchange of the rows from first up to end, the members of one batch, and puts it on the list. */
+static Exchange *
+read_batch(BankChannel *channel, uint64 first, uint64 end, dlist_head *claimed)
+{
+	Exchange   *exchange = exchange_new(LANE_DISPATCH, channel);
+	MemoryContext old = MemoryContextSwitchTo(exchange->context);
+	BankOrder  *order = &exchange->order;
+	bool		isnull;
+
+	dlist_push_tail(claimed, &exchange->node);
+	order->item_count = (int) (end - first);
+	order->items = palloc0(order->item_count * sizeof(BankItem));
+	for (uint64 row = first; row < end; row++)
+		read_item(row, &order->items[row - first]);
+	order->batch_id = lane_column(first, 2);
+	order->service = atoi(lane_column(first, 3));
+	order->call = order->service == 20 ? CALL_BULK : CALL_TRANSFER;
+	order->source_account_no = lane_column(first, 4);
+	order->transaction_date = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[first], SPI_tuptable->tupdesc, 5, &isnull));
+	exchange->host = pstrdup(channel->base_url);
+	channel->protocol->write(channel, order, &exchange->request);
+	MemoryContextSwitchTo(old);
+	return exchange;
+}
+
+static bool
+same_body(const Exchange *exchange, const bytea *digest)
+{
+	uint8		now[PG_SHA256_DIGEST_LENGTH];
+	pg_cryptohash_ctx *ctx = pg_cryptohash_create(PG_SHA256);
+	const char *body = exchange->request.body;
+	bool		ok = pg_cryptohash_init(ctx) == 0 && pg_cryptohash_update(ctx, (const uint8 *) body, strlen(body)) == 0
+		&& pg_cryptohash_final(ctx, now, sizeof(now)) == 0;
+
+	pg_cryptohash_free(ctx);
+	return ok && VARSIZE_ANY_EXHDR(digest) == sizeof(now) && memcmp(VARDATA_ANY(digest), now, sizeof(now)) == 0;
+}
+
+static void
+set_aside(const Exchange *exchange)
+{
+	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(exchange->channel->channel_id), CStringGetTextDatum(exchange->order.batch_id),
+							CStringGetTextDatum("its order would not be the same as when it was first sent")};
+
+	if (SPI_execute_with_args("select payout.hold_batch($1, $2, $3)", 3, types, values, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not set a batch aside");
+}
+
+static void
+claim(BankChannel *channel, int slots, dlist_head *claimed)
+{
+	static SPIPlanPtr plan = NULL;
+	uint64		rows = lane_claim(&plan, "claim_dispatch", channel, slots);
+	List	   *changed = NIL;
+	ListCell   *cell;
+	uint64		first = 0;
+
+	while (first < rows)
+	{
+		char	   *batch_id = lane_column(first, 2);
+		bytea	   *digest = read_digest(first);
+		uint64		end = first + 1;
+		Exchange   *exchange;
+
+		while (end < rows && strcmp(lane_column(end, 2), batch_id) == 0)
+			end++;
+		exchange = read_batch(channel, first, end, claimed);
+		if (digest != NULL && !same_body(exchange, digest))
+			changed = lappend(changed, exchange);
+		first = end;
+	}
+	foreach(cell, changed)
+	{
+		Exchange   *exchange = lfirst(cell);
+
+		set_aside(exchange);
+		dlist_delete(&exchange->node);
+		exchange_free(exchange);
+	}
+}
+
+static void
+record(Exchange *exchange, const pg_uuid_t *incarnation_id)
+{
+	static SPIPlanPtr plan = NULL;
+	BankRecord	record;
+
+	bank_record_begin(&record, exchange, incarnation_id);
+	bank_record_text(&record, record.answer.reference_no);
+	bank_record_bool(&record, record.wait);
+	bank_record_run(&record, &plan, "record_transfer");
+}
+
+const LaneWork dispatch_lane = {
+	.name = "dispatch",
+	.lane = LANE_DISPATCH,
+	.claim = claim,
+	.record = record,
+};

@@ -1,0 +1,146 @@
+/*
+ * entry.c: the door of every public function.
+ *
+ * All public functions but a few are this one C function. It finds out under which name it was called, looks up who
+ * may call that name, identifies its caller, and calls the work function do_NAME with the same arguments as the
+ * extension's owner. So the rights stand in one table, below, and no work function has to think of them.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "caller.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "errors.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/execnodes.h"
+#include "nodes/value.h"
+#include "parser/parse_func.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+PG_FUNCTION_INFO_V1(payout_entry);
+
+typedef struct EntryPoint
+{
+	const char *name;
+	int			kinds;
+} EntryPoint;
+
+static const EntryPoint entry_points[] = {
+	{"register", ACCESS_MERCHANT},
+	{"approve", ACCESS_MERCHANT},
+	{"reject", ACCESS_MERCHANT},
+	{"cancel", ACCESS_MERCHANT},
+	{"inquiry", ACCESS_MERCHANT | ACCESS_OPERATOR},
+	{"inquiry_reference", ACCESS_MERCHANT | ACCESS_OPERATOR},
+	{"balance", ACCESS_MERCHANT | ACCESS_OPERATOR},
+	{"request_check", ACCESS_MERCHANT | ACCESS_OPERATOR},
+	{"resend_notification", ACCESS_MERCHANT | ACCESS_OPERATOR},
+	{"create_merchant", ACCESS_OPERATOR},
+	{"alter_merchant", ACCESS_OPERATOR},
+	{"create_channel", ACCESS_OPERATOR},
+	{"alter_channel", ACCESS_OPERATOR},
+	{"pause_channel", ACCESS_OPERATOR},
+	{"resume_channel", ACCESS_OPERATOR},
+	{"create_bank", ACCESS_OPERATOR},
+	{"alter_bank", ACCESS_OPERATOR},
+	{"load_banks", ACCESS_OPERATOR},
+	{"set_secret", ACCESS_OPERATOR},
+	{"top_up", ACCESS_OPERATOR},
+	{"withdraw", ACCESS_OPERATOR},
+	{"resolve", ACCESS_OPERATOR},
+	{"bank_notification", ACCESS_OPERATOR},
+	{"arm", ACCESS_OPERATOR},
+	{"disarm", ACCESS_OPERATOR},
+	{"verify", ACCESS_OPERATOR},
+	{"health", ACCESS_OPERATOR},
+};
+
+/* What a call site of a public function remembers between calls. */
+typedef struct EntryCache
+{
+	const EntryPoint *point;
+	FmgrInfo	work;
+} EntryCache;
+
+static const EntryPoint *
+find_entry_point(const char *name)
+{
+	for (int i = 0; i < (int) lengthof(entry_points); i++)
+		if (strcmp(entry_points[i].name, name) == 0)
+			return &entry_points[i];
+	elog(ERROR, "function \"%s\" is not a public function of payout", name);
+}
+
+/* Looks up do_NAME with the same argument types, in the same schema. */
+static EntryCache *
+make_cache(FunctionCallInfo fcinfo)
+{
+	MemoryContext context = fcinfo->flinfo->fn_mcxt;
+	EntryCache *cache = MemoryContextAllocZero(context, sizeof(EntryCache));
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(fcinfo->flinfo->fn_oid));
+	Form_pg_proc proc;
+	char	   *work_name;
+	Oid			work;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", fcinfo->flinfo->fn_oid);
+	proc = (Form_pg_proc) GETSTRUCT(tuple);
+	cache->point = find_entry_point(NameStr(proc->proname));
+	work_name = psprintf("do_%s", NameStr(proc->proname));
+	work = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(work_name),
+						   PointerGetDatum(&proc->proargtypes), ObjectIdGetDatum(proc->pronamespace));
+	if (!OidIsValid(work))
+		elog(ERROR, "work function \"%s\" is missing", work_name);
+	ReleaseSysCache(tuple);
+	fmgr_info_cxt(work, &cache->work, context);
+	fcinfo->flinfo->fn_extra = cache;
+	return cache;
+}
+
+static Datum
+call_work(FunctionCallInfo fcinfo, EntryCache *cache)
+{
+	LOCAL_FCINFO(work_fcinfo, FUNC_MAX_ARGS);
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Datum		value;
+
+	/* SQL functions would answer a set row by row, each time through this door; ask for all of it at once. */
+	if (result != NULL && IsA(result, ReturnSetInfo))
+		result->allowedModes |= SFRM_Materialize_Preferred;
+	InitFunctionCallInfoData(*work_fcinfo, &cache->work, fcinfo->nargs, fcinfo->fncollation, fcinfo->context,
+							 fcinfo->resultinfo);
+	for (int i = 0; i < fcinfo->nargs; i++)
+		work_fcinfo->args[i] = fcinfo->args[i];
+	value = FunctionCallInvoke(work_fcinfo);
+	fcinfo->isnull = work_fcinfo->isnull;
+	return value;
+}
+
+/* Any public function; see the head of this file. PY013 when the caller may not call it with this first argument. */
+Datum
+payout_entry(PG_FUNCTION_ARGS)
+{
+	EntryCache *cache = fcinfo->flinfo->fn_extra != NULL ? fcinfo->flinfo->fn_extra : make_cache(fcinfo);
+	CallerState saved;
+	char	   *scope = NULL;
+	volatile Datum value = (Datum) 0;
+
+	if ((cache->point->kinds & (ACCESS_MERCHANT | ACCESS_CVS)) != 0 && !PG_ARGISNULL(0))
+		scope = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	caller_enter(cache->point->kinds, scope, cache->point->name, &saved);
+	PG_TRY();
+	{
+		value = call_work(fcinfo, fcinfo->flinfo->fn_extra);
+	}
+	PG_FINALLY();
+	{
+		caller_leave(&saved);
+	}
+	PG_END_TRY();
+	return value;
+}

@@ -1,0 +1,60 @@
+/*
+ * exchange.h: one HTTP exchange of the worker, from its claim to its record.
+ * Lanes make and record exchanges; the worker starts them and collects their ends.
+ */
+#ifndef PAYOUT_EXCHANGE_H
+#define PAYOUT_EXCHANGE_H
+
+#include "channel.h"
+#include "http.h"
+#include "identifier.h"
+#include "lib/ilist.h"
+#include "protocol.h"
+#include "utils/uuid.h"
+
+#define EXCHANGE_REPLY_BYTES_MAX (1024 * 1024)
+
+typedef struct Exchange
+{
+	dlist_node	node; /* in one of the lists: to start, waiting for a token, ended */
+	MemoryContext context; /* of the exchange and all it points to */
+	Lane		lane;
+	BankChannel *channel; /* NULL: notify */
+	pg_uuid_t	attempt_id;
+	char		external_id[EXTERNAL_ID_SIZE];
+	BankOrder	order;
+	BankRequest request;
+	char	   *host; /* for the breaker */
+
+	/* notify */
+	char	   *merchant_id;
+	char	   *txid;
+	int			event_no;
+	char	   *url;
+	List	   *headers;
+
+	/* how it ended */
+	HttpReply	reply;
+	Outcome		early; /* when it ended before it was sent: OUTCOME_NOT_SENT or OUTCOME_REFUSED_FOR_NOW */
+	SnapClass	early_class;
+} Exchange;
+
+/* A new exchange in a memory context of its own; switch to its context to fill it. Its channel counts it as under way. */
+extern Exchange *exchange_new(Lane lane, BankChannel *channel);
+
+/* Writes the attempts of bank exchanges in one statement. Needs a transaction and SPI. */
+extern void exchange_save_attempts(dlist_head *exchanges, const pg_uuid_t *incarnation_id);
+
+/* Starts what may start; what cannot ends at once. No transaction may be open. Empties the list. */
+extern void exchange_start_all(dlist_head *exchanges);
+
+/* Collects what ended since the last call into the list (token exchanges are dealt with here). */
+extern void exchange_collect(dlist_head *ended);
+
+/* Gives the place in flight and the memory back. */
+extern void exchange_free(Exchange *exchange);
+
+/* The number of exchanges that hold a place of the lane. */
+extern int	exchange_in_flight(Lane lane);
+
+#endif /* PAYOUT_EXCHANGE_H */

@@ -1,0 +1,276 @@
+-- health.sql: payout.health(), what a DBA looks at: one row for each check, whatever the number of payouts.
+--
+-- critical: payouts do not go out or the evidence is not protected; warning: a person should look; ok: nothing to do.
+-- Nothing is written, and no row of a payout is shown: payout.hold and the views name those.
+
+create type payout.health_check as (check_name text, status text, detail text, hint text);
+comment on type payout.health_check is 'one check: status is ok, warning or critical; hint says what to do and is null when ok';
+
+-- Waiting times in messages, to the second.
+create function payout.age_text(since timestamptz, until timestamptz) returns text
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+return coalesce(date_trunc('second', until - since)::text, 'none');
+comment on function payout.age_text(timestamptz, timestamptz) is 'how long ago, for messages, to the second';
+
+-- The server reads payout.databases as a list of identifiers: folded to lower case unless quoted.
+create function payout.is_listed_database(p_list text, p_database text) returns boolean
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+return exists (
+	select from regexp_matches(p_list, '"((?:[^"]|"")*)"|([^",[:space:]]+)', 'g') m
+	where coalesce(replace(m[1], '""', '"'), lower(m[2])) = p_database);
+comment on function payout.is_listed_database(text, text) is 'whether a list in the form of payout.databases names the database';
+
+create function payout.health_preload() returns payout.health_check
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	perform payout.require_preload();
+	return row('preload', 'ok', 'the library is preloaded', null)::payout.health_check;
+exception when sqlstate 'PY014' then
+	return row('preload', 'critical', 'the library is not preloaded: no worker runs',
+			   'Add payout to shared_preload_libraries and restart the server.')::payout.health_check;
+end
+$$;
+comment on function payout.health_preload() is 'health: whether the library is preloaded';
+
+create function payout.health_secret_file() returns payout.health_check
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	perform payout.identity();
+	return row('secret_file', 'ok', 'payout.secret_file is readable', null)::payout.health_check;
+exception when sqlstate 'PY015' then
+	return row('secret_file', 'critical', sqlerrm,
+			   'Set payout.secret_file to a file outside the data directory that only the server''s user can read.')::payout.health_check;
+end
+$$;
+comment on function payout.health_secret_file() is 'health: whether the secret file can be read';
+
+-- Whether this database can send at all.
+create function payout.health_worker() returns setof payout.health_check
+language sql
+set search_path = pg_catalog, pg_temp
+begin atomic
+	select 'armed',
+		case when i.armed or i.is_standby then 'ok' else 'critical' end,
+		case when i.armed then 'this database is armed' when i.is_standby then 'a standby sends nothing'
+			when i.was_armed then 'another database, server or secret file was armed: this is a copy'
+			else 'this database is not armed: nothing is sent' end,
+		case when not i.armed and not i.is_standby
+			then 'Call payout.arm() here, after making sure that no other copy of this database sends.' end
+	from (select payout.is_armed() as armed, pg_is_in_recovery() as is_standby,
+			exists (select from payout.arming) as was_armed) i
+	union all
+	select 'worker',
+		case when w.is_running or w.is_standby then 'ok' else 'critical' end,
+		case when w.is_running then 'the worker of this database runs' when w.is_standby then 'a standby has no worker'
+			when not w.is_listed then format('payout.databases does not list "%s"', current_database())
+			else 'payout.databases lists this database, but its worker does not run' end,
+		case when w.is_running or w.is_standby then null
+			when not w.is_listed then 'Add the database to payout.databases and reload the configuration.'
+			else 'The server''s log says why; a worker ends where its database is not armed or another one holds the secret file''s lock.' end
+	from (select
+			exists (select from pg_stat_activity a where a.backend_type = 'payout worker' and a.datname = current_database()) as is_running,
+			pg_is_in_recovery() as is_standby,
+			payout.is_listed_database(coalesce(current_setting('payout.databases', true), ''), current_database()) as is_listed) w
+	union all
+	select 'launcher',
+		case when l.is_running or pg_is_in_recovery() then 'ok' else 'critical' end,
+		case when l.is_running then 'the launcher of workers runs' else 'the launcher of workers does not run' end,
+		case when not l.is_running and not pg_is_in_recovery() then 'It starts with the server when the library is preloaded; the server''s log says why it ended.' end
+	from (select exists (select from pg_stat_activity a where a.backend_type = 'payout launcher') as is_running) l;
+end;
+comment on function payout.health_worker() is 'health: whether this database is armed and its worker runs';
+
+-- Channels: those that do not send, and those that cannot.
+create function payout.health_channel() returns setof payout.health_check
+language sql
+set search_path = pg_catalog, pg_temp
+begin atomic
+	select 'channel_paused', case when count(*) = 0 then 'ok' else 'warning' end,
+		coalesce(string_agg(format('%s: %s', c.channel_id, c.paused_reason), '; ' order by c.channel_id), 'no channel is paused'),
+		case when count(*) > 0 then 'payout.resume_channel lets a channel send again, once the reason is gone.' end
+	from payout.channel c where c.paused_at is not null
+	union all
+	select 'channel_resting', case when count(*) = 0 then 'ok' else 'warning' end,
+		coalesce(string_agg(format('%s until %s: %s', c.channel_id, c.not_before, c.not_before_reason), '; ' order by c.channel_id),
+				 'no channel rests'),
+		case when count(*) > 0 then 'The bank refused for now; it is tried again by itself, or at once with payout.resume_channel.' end
+	from payout.channel c where c.not_before > payout.clock()
+	union all
+	select 'channel_secrets', case when count(*) = 0 then 'ok' else 'critical' end,
+		coalesce(string_agg(format('%s: %s', n.channel_id, n.names), '; ' order by n.channel_id), 'all channels have their secrets'),
+		case when count(*) > 0 then 'Set them with payout.set_secret(''channel:ID'', name, value).' end
+	from (select c.channel_id, string_agg(k.name, ', ' order by k.name) as names
+		  from payout.channel c cross join unnest('{private_key,client_secret}'::text[]) k (name)
+		  where not exists (select from payout.channel_secret s where s.channel_id = c.channel_id and s.name = k.name)
+		  group by c.channel_id) n
+	union all
+	select 'channel_bank_key', case when count(*) = 0 then 'ok' else 'warning' end,
+		coalesce(string_agg(c.channel_id, ', ' order by c.channel_id), 'all channels have their bank''s public key'),
+		case when count(*) > 0 then 'Without the secret bank_public_key the bank''s notices are refused; inquiries alone tell what became of a transfer.' end
+	from payout.channel c
+	where not exists (select from payout.channel_secret s where s.channel_id = c.channel_id and s.name = 'bank_public_key')
+	union all
+	select 'channel_options', case when count(*) = 0 then 'ok' else 'critical' end,
+		coalesce(string_agg(format('%s: %s', n.channel_id, n.names), '; ' order by n.channel_id), 'all channels have their options'),
+		case when count(*) > 0 then 'Set them with payout.alter_channel.' end
+	from (select c.channel_id, string_agg(k.name, ', ' order by k.name) as names
+		  from payout.channel c cross join unnest('{client_id,partner_id,channel_header,source_account_no}'::text[]) k (name)
+		  where not c.options ? k.name
+		  group by c.channel_id) n;
+end;
+comment on function payout.health_channel() is 'health: channels that do not send or cannot';
+
+-- Payouts that wait for a person or longer than they should.
+create function payout.health_payout() returns setof payout.health_check
+language sql
+set search_path = pg_catalog, pg_temp
+begin atomic
+	select 'hold_' || l.lane, case when h.payouts = 0 then 'ok' else 'warning' end,
+		case when h.payouts = 0 then 'no payout is set aside'
+			else format('%s set aside, the oldest since %s: %s', h.payouts, payout.age_text(h.oldest, clock_timestamp()), h.first_reason) end,
+		case when h.payouts > 0 then 'They stand in payout.hold; payout.resolve decides them or lets them go on.' end
+	from unnest('{validate,dispatch,check}'::text[]) l (lane),
+	lateral (select count(*) as payouts, min(q.at) as oldest, (array_agg(q.reason order by q.at))[1] as first_reason
+			 from payout.hold q where q.lane = l.lane) h
+	union all
+	select 'suspect', case when count(*) = 0 then 'ok' else 'warning' end,
+		case when count(*) = 0 then 'no payout is suspect for over an hour'
+			else format('%s suspect for over an hour, the oldest for %s', count(*), payout.age_text(min(e.at), clock_timestamp())) end,
+		case when count(*) > 0 then 'The bank is asked by itself; ask its support with the TXID and decide with payout.resolve if it stays silent.' end
+	from payout.payout p,
+	lateral (select max(v.at) as at from payout.payout_event v
+			 where v.merchant_id = p.merchant_id and v.txid = p.txid and v.to_state = 'suspect' and v.from_state <> 'suspect') e
+	where p.state = 'suspect' and e.at < clock_timestamp() - interval '1 hour'
+	union all
+	select 'disputed', case when count(*) = 0 then 'ok' else 'warning' end,
+		case when count(*) = 0 then 'no payout is disputed' else format('%s disputed over %s', count(*), sum(p.amount)) end,
+		case when count(*) > 0 then 'The bank contradicted an end; decide each with payout.resolve.' end
+	from payout.payout p where p.state = 'disputed';
+end;
+comment on function payout.health_payout() is 'health: payouts that wait for a person';
+
+-- Lateness, by the worker's own reading of what is due, so without what is paused, at rest or set aside.
+create function payout.health_lane() returns setof payout.health_check
+language sql
+set search_path = pg_catalog, pg_temp
+begin atomic
+	select 'late_' || d.lane,
+		case when d.late > interval '10 min' then 'critical' when d.late > interval '1 min' then 'warning' else 'ok' end,
+		case when d.late >= interval '1 s' then format('the oldest due work waits for %s', date_trunc('second', d.late)) else 'nothing waits' end,
+		case when d.late > interval '1 min' then 'Is the worker running and armed, does the bank or merchant answer, is in_flight_max or payout.max_in_flight too low?' end
+	from (
+		select l.lane, payout.clock() - payout.next_due(
+			case when l.lane = 'validate' then '{}' else c.ids end,
+			case when l.lane = 'dispatch' then '{}' else c.ids end,
+			case when l.lane = 'check' then '{}' else c.ids end,
+			l.lane <> 'notify', '{}') as late
+		from unnest('{validate,dispatch,check,notify}'::text[]) l (lane),
+			(select coalesce(array_agg(q.channel_id::text), '{}') as ids from payout.channel q) c) d;
+end;
+comment on function payout.health_lane() is 'health: how long due work waits, for each lane';
+
+-- Messages in both directions.
+create function payout.health_message() returns setof payout.health_check
+language sql
+set search_path = pg_catalog, pg_temp
+begin atomic
+	select 'notifications_given_up', case when count(*) = 0 then 'ok' else 'warning' end,
+		case when count(*) = 0 then 'no notification was given up'
+			else format('%s given up, for %s merchants', count(*), count(distinct n.merchant_id)) end,
+		case when count(*) > 0 then 'payout.resend_notification delivers them once the merchant''s end answers.' end
+	from payout.notification n where n.given_up_at is not null
+	union all
+	select 'notices_unknown', case when count(*) = 0 then 'ok' else 'warning' end,
+		case when count(*) = 0 then 'the notices of the last 7 days name only payouts of ours'
+			else format('%s items in %s notices of the last 7 days match no payout', sum(n.unknown_items), count(*)) end,
+		case when count(*) > 0 then 'payout.notice names them; compare with the bank''s statement.' end
+	from payout.notice n
+	where n.unknown_items > 0 and n.received_at > clock_timestamp() - interval '7 days'
+	union all
+	select 'webhook_secret', case when count(*) = 0 then 'ok' else 'warning' end,
+		case when count(*) = 0 then 'all merchants with a notify_url have their secret'
+			else format('%s merchants with a notify_url have no webhook_secret, the first is %s', count(*), min(m.merchant_id)) end,
+		case when count(*) > 0 then 'Set it with payout.set_secret(''merchant:ID'', ''webhook_secret'', value): notifications are signed with it.' end
+	from payout.merchant m
+	where m.notify_url is not null
+	and not exists (select from payout.merchant_secret s where s.merchant_id = m.merchant_id and s.name = 'webhook_secret');
+end;
+comment on function payout.health_message() is 'health: notifications to merchants and notices of banks';
+
+-- What guards the records, and what slows them down.
+create function payout.health_server() returns setof payout.health_check
+language sql
+set search_path = pg_catalog, pg_temp
+begin atomic
+	select 'triggers', case when count(*) = 0 then 'ok' else 'critical' end,
+		coalesce(string_agg(format('%s on %s', x.trigger_name, x.table_name), ', ' order by x.table_name, x.trigger_name),
+				 'all triggers are there and enabled'),
+		case when count(*) > 0 then 'These are missing or disabled: records can be changed. Find out by whom, then enable them, with ENABLE ALWAYS on transfer, payout_event and attempt.' end
+	from (
+		select w.table_name, w.trigger_name from (values
+			('transfer', 'refuse_change', 'A'), ('transfer', 'refuse_truncate', 'A'),
+			('payout_event', 'refuse_change', 'A'), ('payout_event', 'refuse_truncate', 'A'),
+			('attempt', 'complete_once', 'A'), ('attempt', 'refuse_change', 'A'), ('attempt', 'refuse_truncate', 'A'),
+			('payout', 'move', 'O'), ('payout', 'refuse_delete', 'O'), ('payout', 'refuse_truncate', 'O'),
+			('balance', 'refuse_delete', 'O'), ('balance', 'refuse_truncate', 'O'),
+			('merchant', 'refuse_delete', 'O'), ('merchant', 'refuse_truncate', 'O'),
+			('channel', 'refuse_delete', 'O'), ('channel', 'refuse_truncate', 'O'),
+			('bank', 'refuse_delete', 'O'), ('bank', 'refuse_truncate', 'O'),
+			('notification', 'refuse_truncate', 'O')) w (table_name, trigger_name, enabled)
+		where not exists (
+			select from pg_trigger t
+			where t.tgrelid = to_regclass('payout.' || w.table_name) and t.tgname = w.trigger_name
+			and t.tgenabled::text in (w.enabled, 'A'))) x
+	union all
+	select 'testing', case when s.testing then 'warning' else 'ok' end,
+		case when not s.testing then 'the clock is the server''s'
+			else format('payout.testing is on, payout.clock_offset is %s', current_setting('payout.clock_offset', true)) end,
+		case when s.testing then 'Turn payout.testing off where real money moves: it lets the clock of schedules and expiry be moved.' end
+	from (select coalesce(current_setting('payout.testing', true), 'off')::boolean as testing) s
+	union all
+	select 'allow_hosts', case when s.hosts = '' then 'ok' else 'warning' end,
+		case when s.hosts = '' then 'only public hosts are reached, over https'
+			else format('over plain http or at private addresses: %s', s.hosts) end,
+		case when s.hosts <> '' then 'Empty payout.allow_hosts unless these hosts are yours.' end
+	from (select coalesce(current_setting('payout.allow_hosts', true), '') as hosts) s
+	union all
+	select 'snapshot', case when count(*) = 0 then 'ok' else 'warning' end,
+		case when count(*) = 0 then 'no transaction keeps a snapshot for over 10 minutes'
+			else format('%s transactions are older than 10 minutes, the oldest %s: %s', count(*),
+						payout.age_text(min(s.since), clock_timestamp()), (array_agg(s.who order by s.since))[1]) end,
+		case when count(*) > 0 then 'They keep dead rows from being removed, and the work queues slow down; end them or run them on a standby.' end
+	from (
+		select a.xact_start as since, format('process %s', a.pid) as who
+		from pg_stat_activity a
+		where a.datname = current_database() and coalesce(a.backend_xmin, a.backend_xid) is not null
+		union all
+		select p.prepared, format('prepared transaction "%s"', p.gid)
+		from pg_prepared_xacts p where p.database = current_database()) s
+	where s.since < clock_timestamp() - interval '10 min';
+end;
+comment on function payout.health_server() is 'health: triggers that guard the records, settings for tests, old snapshots';
+
+create function payout.health() returns table (check_name text, status text, detail text, hint text)
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
+comment on function payout.health() is 'one row for each check: status ok, warning or critical, what was found, and what to do about it';
+
+create function payout.do_health() returns table (check_name text, status text, detail text, hint text)
+language sql
+set search_path = pg_catalog, pg_temp
+begin atomic
+	select * from payout.health_preload()
+	union all select * from payout.health_secret_file()
+	union all select * from payout.health_worker()
+	union all select * from payout.health_channel()
+	union all select * from payout.health_payout()
+	union all select * from payout.health_lane()
+	union all select * from payout.health_message()
+	union all select * from payout.health_server();
+end;
+comment on function payout.do_health() is 'work of payout.health';

@@ -1,0 +1,165 @@
+/*
+ * inbound.c: what the inbound side of SNAP needs from C: signatures, tokens we issue, and the meaning of codes.
+ *
+ * Tokens are stateless: expiry, and an HMAC over it and the channel under a key derived from payout.secret_file. Their
+ * life is real time. Every comparison of secrets takes constant time.
+ */
+#include "postgres.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include "catalog/pg_type.h"
+#include "clock.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "json_read.h"
+#include "secret.h"
+#include "secret_file.h"
+#include "snap_code.h"
+#include "snap_sign.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(payout_snap_item_class);
+PG_FUNCTION_INFO_V1(payout_snap_time);
+PG_FUNCTION_INFO_V1(payout_bank_client_valid);
+PG_FUNCTION_INFO_V1(payout_issue_token);
+PG_FUNCTION_INFO_V1(payout_token_valid);
+PG_FUNCTION_INFO_V1(payout_notice_signature_valid);
+
+#define TOKEN_LIFE_S 900
+#define TOKEN_PURPOSE "payout inbound token 1"
+#define TOKEN_SIZE 128
+
+static char *
+argument(FunctionCallInfo fcinfo, int i)
+{
+	return PG_ARGISNULL(i) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(i));
+}
+
+/* snap_item_class(response_code): see inbound.sql. */
+Datum
+payout_snap_item_class(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(snap_class_name(snap_item_class(argument(fcinfo, 0)))));
+}
+
+/* snap_time(value): see inbound.sql. */
+Datum
+payout_snap_time(PG_FUNCTION_ARGS)
+{
+	char	   *text = argument(fcinfo, 0);
+	long long	unix_s;
+
+	if (text == NULL || !snap_parse_timestamp(text, &unix_s))
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(time_t_to_timestamptz((pg_time_t) unix_s));
+}
+
+/* A channel's opened secret and its encoding of signatures; NULL when there is none that opens. */
+static char *
+channel_secret(const char *channel_id, const char *name, SnapEncoding *encoding)
+{
+	Oid			types[] = {TEXTOID, TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(channel_id), CStringGetTextDatum(name)};
+	char	   *secret = NULL;
+	MemoryContext caller = CurrentMemoryContext;
+
+	SPI_connect();
+	if (SPI_execute_with_args("select s.sealed, payout.option_text('channel', c.options, 'signature_encoding')"
+							  " from payout.channel c join payout.channel_secret s"
+							  " on s.channel_id operator(pg_catalog.=) c.channel_id"
+							  " where c.channel_id operator(pg_catalog.=) $1 and s.name operator(pg_catalog.=) $2",
+							  2, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read a secret");
+	if (SPI_processed == 1)
+	{
+		bool		isnull;
+		Datum		sealed = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+		char	   *written = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
+		MemoryContext old = MemoryContextSwitchTo(caller);
+
+		*encoding = strcmp(written, "hex") == 0 ? SNAP_ENCODING_HEX : SNAP_ENCODING_BASE64;
+		secret = secret_open(psprintf("channel:%s", channel_id), name, DatumGetByteaPP(sealed));
+		MemoryContextSwitchTo(old);
+	}
+	SPI_finish();
+	return secret;
+}
+
+/* bank_client_valid(channel_id, client_key, stamp, signature): see inbound.sql. */
+Datum
+payout_bank_client_valid(PG_FUNCTION_ARGS)
+{
+	char	   *client_key = argument(fcinfo, 1);
+	char	   *stamp = argument(fcinfo, 2);
+	char	   *signature = argument(fcinfo, 3);
+	SnapEncoding encoding;
+	char	   *public_key = channel_secret(argument(fcinfo, 0), "bank_public_key", &encoding);
+
+	PG_RETURN_BOOL(public_key != NULL && client_key != NULL && stamp != NULL && signature != NULL
+				   && snap_verify_token(public_key, client_key, stamp, encoding, signature));
+}
+
+/* Hex HMAC-SHA256 of channel and expiry. */
+static void
+token_mac(const char *channel_id, long long ends_s, char mac_hex[65])
+{
+	uint8		key[SECRET_KEY_LEN];
+	uint8		mac[32];
+	char	   *text = psprintf("%s:%lld", channel_id, ends_s);
+
+	secret_file_key(TOKEN_PURPOSE, key);
+	if (HMAC(EVP_sha256(), key, sizeof(key), (const uint8 *) text, strlen(text), mac, NULL) == NULL)
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not sign a token")));
+	OPENSSL_cleanse(key, sizeof(key));
+	for (int i = 0; i < (int) sizeof(mac); i++)
+		snprintf(mac_hex + 2 * i, 3, "%02x", mac[i]);
+}
+
+/* issue_token(channel_id): see inbound.sql. */
+Datum
+payout_issue_token(PG_FUNCTION_ARGS)
+{
+	char		mac[65];
+	long long	ends_s = payout_unix_ms() / 1000 + TOKEN_LIFE_S;
+
+	token_mac(argument(fcinfo, 0), ends_s, mac);
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf("%lld.%s", ends_s, mac)));
+}
+
+/* token_valid(channel_id, token): see inbound.sql. */
+Datum
+payout_token_valid(PG_FUNCTION_ARGS)
+{
+	char	   *token = argument(fcinfo, 1);
+	char	   *dot = token != NULL ? strchr(token, '.') : NULL;
+	char		mac[65];
+	long long	ends_s;
+
+	if (dot == NULL || strlen(token) > TOKEN_SIZE || strlen(dot + 1) != 64)
+		PG_RETURN_BOOL(false);
+	ends_s = strtoll(token, NULL, 10);
+	token_mac(argument(fcinfo, 0), ends_s, mac);
+	PG_RETURN_BOOL(CRYPTO_memcmp(mac, dot + 1, 64) == 0 && payout_unix_ms() / 1000 < ends_s);
+}
+
+/* notice_signature_valid(channel_id, method, path, token, body, stamp, signature): see inbound.sql. */
+Datum
+payout_notice_signature_valid(PG_FUNCTION_ARGS)
+{
+	char	   *method = argument(fcinfo, 1);
+	char	   *path = argument(fcinfo, 2);
+	char	   *token = argument(fcinfo, 3);
+	char	   *body = argument(fcinfo, 4);
+	char	   *stamp = argument(fcinfo, 5);
+	char	   *signature = argument(fcinfo, 6);
+	SnapEncoding encoding;
+	char	   *secret = channel_secret(argument(fcinfo, 0), "client_secret", &encoding);
+
+	PG_RETURN_BOOL(secret != NULL && method != NULL && path != NULL && token != NULL && body != NULL && stamp != NULL
+				   && signature != NULL
+				   && snap_verify_symmetric(secret, method, path, token, body, strlen(body), stamp, encoding, signature));
+}

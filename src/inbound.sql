@@ -1,0 +1,190 @@
+-- inbound.sql: the bank calls us: token requests (SNAP service 73) and notices of bulk transfers (service 21), handed
+-- over by an application that runs the HTTP end. Checks and codes in the order of the SNAP server rules: headers,
+-- timestamp, token, signature, external id, body. Nothing here raises on hostile input.
+
+create table payout.notice (
+	channel_id text collate "C" not null,
+	day date not null,
+	external_id text collate "C" not null,
+	received_at timestamptz not null default clock_timestamp(),
+	bank_batch_no text,
+	batch_id text,
+	items integer not null default 0,
+	unknown_items integer not null default 0,
+	primary key (channel_id, day, external_id)
+);
+comment on table payout.notice is 'notices received from banks; its key refuses a repeated X-EXTERNAL-ID of the same day';
+comment on column payout.notice.unknown_items is 'items that match no payout of ours in reference, batch, amount and account';
+
+create function payout.read_json(body text) returns jsonb
+language c immutable parallel safe as 'MODULE_PATHNAME', 'payout_read_json';
+comment on function payout.read_json(text) is 'the body as jsonb; null when it is not JSON, larger than 1 MiB or nested deeper than 32';
+
+create function payout.snap_item_class(response_code text) returns text
+language c immutable parallel safe as 'MODULE_PATHNAME', 'payout_snap_item_class';
+comment on function payout.snap_item_class(text) is 'ok, wait, fail, later, auth, stop or unknown: what an item''s SNAP response code means for its money';
+
+create function payout.snap_time(value text) returns timestamptz
+language c immutable parallel safe as 'MODULE_PATHNAME', 'payout_snap_time';
+comment on function payout.snap_time(text) is 'an X-TIMESTAMP as a moment; null when malformed';
+
+create function payout.bank_client_valid(channel_id text, client_key text, stamp text, signature text) returns boolean
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_bank_client_valid';
+comment on function payout.bank_client_valid(text, text, text, text) is 'whether a token request is signed by the channel''s bank (RSA over client key and timestamp)';
+
+create function payout.issue_token(channel_id text) returns text
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_issue_token';
+comment on function payout.issue_token(text) is 'a bearer token for the channel''s bank, valid 900 s: expiry and HMAC under a key from payout.secret_file, so nothing is stored';
+
+create function payout.token_valid(channel_id text, token text) returns boolean
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_token_valid';
+comment on function payout.token_valid(text, text) is 'whether payout.issue_token gave this token to this channel and it has not expired';
+
+create function payout.notice_signature_valid(channel_id text, method text, path text, token text, body text, stamp text, signature text) returns boolean
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_notice_signature_valid';
+comment on function payout.notice_signature_valid(text, text, text, text, text, text, text) is 'whether a call is signed with the channel''s client secret (SNAP symmetric signature)';
+
+create type payout.http_answer as (status integer, headers jsonb, body text);
+comment on type payout.http_answer is 'an HTTP answer for an application to give';
+
+create function payout.snap_answer(service text, http integer, case_code text, message text, more jsonb default '{}') returns payout.http_answer
+language sql stable
+set search_path = pg_catalog, pg_temp
+return row(http,
+	jsonb_build_object('Content-Type', 'application/json',
+					   'X-TIMESTAMP', to_char(now() at time zone interval '+07:00', 'YYYY-MM-DD"T"HH24:MI:SS"+07:00"')),
+	(jsonb_build_object('responseCode', http::text || service || case_code, 'responseMessage', message) || more)::text)::payout.http_answer;
+comment on function payout.snap_answer(text, integer, text, text, jsonb) is 'an answer in SNAP''s envelope';
+
+create function payout.bank_notification(channel_id text, method text, path text, headers jsonb, body text) returns payout.http_answer
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
+comment on function payout.bank_notification(text, text, text, jsonb, text) is
+'answers a call of a bank to us: path as the bank requested it, header names in any case, body as received; never raises on hostile input';
+
+create function payout.do_bank_notification(p_channel_id text, p_method text, p_path text, p_headers jsonb, p_body text)
+returns payout.http_answer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	header jsonb;
+	service text := case when p_path ~ '/access-token/b2b$' then '73' when p_path ~ '/transfer-interbank-bulk/notify$' then '21' end;
+	missing text;
+begin
+	if service is null or octet_length(p_path) > 2000 then
+		return payout.snap_answer('00', 404, '00', 'Not Found');
+	elsif p_method is distinct from 'POST' then
+		return payout.snap_answer(service, 405, '00', 'Requested Function Is Not Supported');
+	elsif not exists (select from payout.channel c where c.channel_id = p_channel_id) then
+		return payout.snap_answer(service, 401, '00', 'Unauthorized. [unknown channel]');
+	elsif p_headers is null or jsonb_typeof(p_headers) <> 'object' or octet_length(p_headers::text) > 65536
+		or octet_length(coalesce(p_body, '')) > 1048576 then
+		return payout.snap_answer(service, 400, '00', 'Bad Request');
+	end if;
+	select coalesce(jsonb_object_agg(lower(h.key), h.value), '{}') into header
+	from jsonb_each_text(p_headers) h where h.value is not null;
+	select n into missing
+	from unnest(case service when '73' then '{x-timestamp,x-client-key,x-signature}'::text[]
+				else '{authorization,x-timestamp,x-signature,x-partner-id,x-external-id}'::text[] end) n
+	where coalesce(header ->> n, '') = '' limit 1;
+	if missing is not null then
+		return payout.snap_answer(service, 400, '02', 'Invalid Mandatory Field ' || missing);
+	elsif payout.snap_time(header ->> 'x-timestamp') is null then
+		return payout.snap_answer(service, 400, '01', 'Invalid Field Format x-timestamp');
+	elsif abs(extract(epoch from clock_timestamp() - payout.snap_time(header ->> 'x-timestamp'))) > 300 then
+		return payout.snap_answer(service, 401, '00', 'Unauthorized. [timestamp]');
+	elsif service = '73' then
+		return payout.answer_token_request(p_channel_id, header, p_body);
+	end if;
+	return payout.answer_notice(p_channel_id, p_path, header, p_body);
+exception when data_exception or program_limit_exceeded then
+	return payout.snap_answer(coalesce(service, '00'), 400, '00', 'Bad Request');
+end
+$$;
+comment on function payout.do_bank_notification(text, text, text, jsonb, text) is 'work of payout.bank_notification';
+
+create function payout.answer_token_request(p_channel_id text, p_header jsonb, p_body text) returns payout.http_answer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	if not payout.bank_client_valid(p_channel_id, p_header ->> 'x-client-key', p_header ->> 'x-timestamp', p_header ->> 'x-signature') then
+		return payout.snap_answer('73', 401, '00', 'Unauthorized. [signature]');
+	elsif payout.read_json(p_body) ->> 'grantType' is distinct from 'client_credentials' then
+		return payout.snap_answer('73', 400, '02', 'Invalid Mandatory Field grantType');
+	end if;
+	return payout.snap_answer('73', 200, '00', 'Successful',
+		jsonb_build_object('accessToken', payout.issue_token(p_channel_id), 'tokenType', 'Bearer', 'expiresIn', '900'));
+end
+$$;
+comment on function payout.answer_token_request(text, jsonb, text) is 'answers service 73';
+
+create function payout.answer_notice(p_channel_id text, p_path text, p_header jsonb, p_body text) returns payout.http_answer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	token text := regexp_replace(p_header ->> 'authorization', '^[Bb]earer +', '');
+	notice jsonb;
+	external_id text := left(p_header ->> 'x-external-id', 64);
+	today date := payout.jakarta_day(clock_timestamp());
+begin
+	if not payout.token_valid(p_channel_id, token) then
+		return payout.snap_answer('21', 401, '01', 'Access Token Invalid');
+	elsif not payout.notice_signature_valid(p_channel_id, 'POST', p_path, token, coalesce(p_body, ''),
+											p_header ->> 'x-timestamp', p_header ->> 'x-signature') then
+		return payout.snap_answer('21', 401, '00', 'Unauthorized. [signature]');
+	end if;
+	insert into payout.notice (channel_id, day, external_id) values (p_channel_id, today, external_id) on conflict do nothing;
+	if not found then
+		return payout.snap_answer('21', 409, '00', 'Conflict');
+	end if;
+	notice := payout.read_json(p_body);
+	if jsonb_typeof(notice) is distinct from 'object' or jsonb_typeof(notice -> 'bulkObject') is distinct from 'array'
+		or coalesce(length(notice ->> 'partnerBulkId'), 0) not between 1 and 64 or coalesce(length(notice ->> 'bulkId'), 0) not between 1 and 64 then
+		return payout.snap_answer('21', 400, '02', 'Invalid Mandatory Field bulkId, partnerBulkId or bulkObject');
+	elsif jsonb_array_length(notice -> 'bulkObject') > 10000 then
+		return payout.snap_answer('21', 400, '01', 'Invalid Field Format bulkObject');
+	end if;
+	update payout.notice n
+	set bank_batch_no = notice ->> 'bulkId', batch_id = notice ->> 'partnerBulkId',
+		items = jsonb_array_length(notice -> 'bulkObject'),
+		unknown_items = payout.apply_notice(p_channel_id, notice)
+	where n.channel_id = p_channel_id and n.day = today and n.external_id = answer_notice.external_id;
+	return payout.snap_answer('21', 200, '00', 'Successful',
+		jsonb_build_object('bulkId', notice ->> 'bulkId', 'partnerBulkId', notice ->> 'partnerBulkId'));
+end
+$$;
+comment on function payout.answer_notice(text, text, jsonb, text) is 'answers service 21: verifies the notice, then believes it item by item';
+
+create function payout.apply_notice(p_channel_id text, p_notice jsonb) returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	item record;
+	p payout.payout;
+	unknown_items integer := 0;
+begin
+	for item in
+		select i ->> 'originalPartnerReferenceNo' as txid, i ->> 'responseCode' as code, left(i ->> 'responseMessage', 150) as message,
+			left(i ->> 'originalReferenceNo', 64) as bank_reference_no, i ->> 'beneficiaryAccountNo' as account_no, i #>> '{amount,value}' as amount
+		from jsonb_array_elements(p_notice -> 'bulkObject') i order by 1
+	loop
+		-- Reference, batch, account and, where given, the amount must be ours: a notice for another order is none.
+		select * into p from payout.payout q
+		where q.merchant_id = left(item.txid, 10) and q.txid = item.txid and q.channel_id = p_channel_id
+		and q.batch_id::text = lower(p_notice ->> 'partnerBulkId')
+		and q.account_no = item.account_no and coalesce(item.amount, q.amount::text) = q.amount::text
+		for no key update;
+		if not found then
+			unknown_items := unknown_items + 1;
+			continue;
+		end if;
+		perform payout.apply_status(p, case payout.snap_item_class(item.code) when 'ok' then 'paid' when 'fail' then 'failed' when 'wait' then 'pending' else 'unknown' end,
+									true, item.code, item.bank_reference_no, concat_ws(' ', 'notice:', item.code, item.message));
+	end loop;
+	return unknown_items;
+end
+$$;
+comment on function payout.apply_notice(text, jsonb) is 'believes a verified notice of a bulk; the count of items that match no payout';

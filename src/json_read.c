@@ -1,0 +1,128 @@
+/*
+ * json_read.c: bounded reading of JSON that strangers wrote.
+ *
+ * PostgreSQL's own jsonb input does the work. It reports bad input by raising; here that is caught at once. This is
+ * sound without a subtransaction because the input functions touch nothing but memory: no lock, no buffer, no table.
+ */
+#include "postgres.h"
+
+#include <stdarg.h>
+
+#include "errors.h"
+#include "fmgr.h"
+#include "json_read.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+PG_FUNCTION_INFO_V1(payout_read_json);
+
+/* Cheap first look, so that the parser never recurses far: nesting of brackets outside strings. */
+static bool
+too_deep(const char *body, size_t size)
+{
+	int			depth = 0;
+	bool		in_string = false;
+
+	for (size_t i = 0; i < size; i++)
+	{
+		char		c = body[i];
+
+		if (in_string)
+		{
+			if (c == '\\')
+				i++;
+			else if (c == '"')
+				in_string = false;
+		}
+		else if (c == '"')
+			in_string = true;
+		else if ((c == '{' || c == '[') && ++depth > JSON_DEPTH_MAX)
+			return true;
+		else if (c == '}' || c == ']')
+			depth--;
+	}
+	return false;
+}
+
+Jsonb *
+json_read(const char *body, size_t size)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Jsonb	   *volatile json = NULL;
+	char	   *copy;
+
+	if (body == NULL || size == 0 || size > JSON_BYTES_MAX || memchr(body, '\0', size) != NULL || too_deep(body, size))
+		return NULL;
+	if (!pg_verify_mbstr(GetDatabaseEncoding(), body, (int) size, true))
+		return NULL;
+	copy = pnstrdup(body, size);
+	PG_TRY();
+	{
+		json = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(copy)));
+	}
+	PG_CATCH();
+	{
+		int			state = geterrcode();
+
+		MemoryContextSwitchTo(context);
+		if (ERRCODE_TO_CATEGORY(state) != ERRCODE_DATA_EXCEPTION && ERRCODE_TO_CATEGORY(state) != ERRCODE_PROGRAM_LIMIT_EXCEEDED
+			&& state != ERRCODE_FEATURE_NOT_SUPPORTED && state != ERRCODE_UNTRANSLATABLE_CHARACTER)
+			PG_RE_THROW();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	pfree(copy);
+	return json;
+}
+
+static char *
+scalar_text(const JsonbValue *value)
+{
+	switch (value->type)
+	{
+		case jbvString:
+			return pnstrdup(value->val.string.val, value->val.string.len);
+		case jbvNumeric:
+			return DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
+		case jbvBool:
+			return pstrdup(value->val.boolean ? "true" : "false");
+		default:
+			return NULL;
+	}
+}
+
+char *
+json_text(const Jsonb *json, ...)
+{
+	JsonbContainer *container = json != NULL && JB_ROOT_IS_OBJECT(json) ? (JsonbContainer *) &json->root : NULL;
+	JsonbValue *value = NULL;
+	const char *name;
+	va_list		path;
+
+	va_start(path, json);
+	while ((name = va_arg(path, const char *)) != NULL)
+	{
+		value = container != NULL ? getKeyJsonValueFromContainer(container, name, (int) strlen(name), NULL) : NULL;
+		container = value != NULL && value->type == jbvBinary && JsonContainerIsObject(value->val.binary.data)
+			? value->val.binary.data : NULL;
+	}
+	va_end(path);
+	return value != NULL ? scalar_text(value) : NULL;
+}
+
+/* read_json(body): jsonb, or null for what json_read() refuses. */
+Datum
+payout_read_json(PG_FUNCTION_ARGS)
+{
+	text	   *body;
+	Jsonb	   *json;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	body = PG_GETARG_TEXT_PP(0);
+	json = json_read(VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body));
+	if (json == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_JSONB_P(json);
+}

@@ -1,0 +1,23 @@
+/*
+ * json_read.h: bounded reading of JSON that strangers wrote.
+ * For the protocols, the inbound side and SQL; needs no transaction.
+ */
+#ifndef PAYOUT_JSON_READ_H
+#define PAYOUT_JSON_READ_H
+
+#include "utils/jsonb.h"
+
+#define JSON_BYTES_MAX (1024 * 1024)
+#define JSON_DEPTH_MAX 32
+
+/*
+ * The text as jsonb in the current memory context; NULL when it is no JSON, not valid in the server's encoding, longer
+ * than JSON_BYTES_MAX, nested deeper than JSON_DEPTH_MAX, or holds what jsonb cannot (a NUL, a number out of range).
+ * Raises nothing but out of memory.
+ */
+extern Jsonb *json_read(const char *body, size_t size);
+
+/* The scalar at the path (names, ended by NULL) as palloc'ed text; NULL when there is none, or it is null or no scalar. */
+extern char *json_text(const Jsonb *json, ...);
+
+#endif /* PAYOUT_JSON_READ_H */

@@ -1,0 +1,255 @@
+/*
+ * ledger.c: the balance of a merchant and the transfers.
+ *
+ * Invariants kept here:
+ *	 - available = sum of the transfers into it less those out of it, at every committed instant: each function below
+ *	   changes the balance and writes its transfer in one transaction.
+ *	 - available never goes below zero: ledger_take() is one conditional UPDATE, which re-checks its condition on the
+ *	   newest version of the row, whatever the isolation level (REPEATABLE READ fails with 40001 instead); the CHECK
+ *	   constraint of the table is the second guard.
+ *	 - each kind of movement happens once to one payout: unique index transfer_once_per_payout.
+ * If the process dies at any line, nothing of the transaction remains.
+ *
+ * The total of the day lives in the same row, so it costs no second lock.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "errors.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "ledger.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(payout_ledger_deduct);
+PG_FUNCTION_INFO_V1(payout_ledger_settle);
+PG_FUNCTION_INFO_V1(payout_ledger_refund);
+PG_FUNCTION_INFO_V1(payout_ledger_return);
+PG_FUNCTION_INFO_V1(payout_ledger_loss);
+PG_FUNCTION_INFO_V1(payout_ledger_fund);
+
+/* Runs a statement through a plan that is prepared once per session; returns SPI_processed. */
+static uint64
+run(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *values, const char *nulls)
+{
+	int			result;
+
+	if (*plan == NULL)
+	{
+		*plan = SPI_prepare(sql, nargs, types);
+		if (*plan == NULL || SPI_keepplan(*plan) != 0)
+			elog(ERROR, "could not prepare a statement of the ledger: %s", SPI_result_code_string(SPI_result));
+	}
+	result = SPI_execute_plan(*plan, values, nulls, false, 0);
+	if (result < 0)
+		elog(ERROR, "a statement of the ledger failed: %s", SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+/* Says why ledger_take() found no row to change. */
+static pg_attribute_noreturn() void
+refuse_take(text *merchant_id, Datum amount)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			types[] = {TEXTOID, NUMERICOID};
+	Datum		values[] = {PointerGetDatum(merchant_id), amount};
+	char	   *available;
+
+	if (run(&plan,
+			"select b.available, b.available operator(pg_catalog.>=) $2 from payout.balance b"
+			" where b.merchant_id operator(pg_catalog.=) $1",
+			2, types, values, NULL) == 0)
+		ereport(ERROR, (errcode(PY_UNKNOWN_MERCHANT), errmsg("merchant \"%s\" has no balance", text_to_cstring(merchant_id)),
+						errhint("payout.create_merchant creates it.")));
+	available = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	if (strcmp(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2), "t") == 0)
+		ereport(ERROR, (errcode(PY_AMOUNT_OUT_OF_BOUNDS), errmsg("the merchant's daily total would be passed"),
+						errhint("The bound is daily_total in the merchant's option limits; the day is Jakarta's.")));
+	ereport(ERROR, (errcode(PY_INSUFFICIENT_BALANCE), errmsg("insufficient balance"),
+					errdetail("Needed %s, available %s.",
+							  DatumGetCString(DirectFunctionCall1(numeric_out, amount)), available),
+					errhint("payout.top_up adds to the balance.")));
+}
+
+void
+ledger_take(text *merchant_id, Datum amount, bool counts_to_day, Datum count_amount, const Datum *daily_total_max)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			types[] = {TEXTOID, NUMERICOID, NUMERICOID, NUMERICOID};
+	Datum		values[] = {PointerGetDatum(merchant_id), amount, count_amount, daily_total_max ? *daily_total_max : (Datum) 0};
+	const char	nulls[] = {' ', ' ', counts_to_day ? ' ' : 'n', counts_to_day && daily_total_max ? ' ' : 'n', '\0'};
+
+	if (run(&plan,
+			"update payout.balance b set available = b.available operator(pg_catalog.-) $2,"
+			" day_total = case when $3 is null then b.day_total when b.day operator(pg_catalog.=) t.today"
+			" then b.day_total operator(pg_catalog.+) $3 else $3 end,"
+			" day = case when $3 is null then b.day else t.today end"
+			" from (select payout.jakarta_day(pg_catalog.clock_timestamp()) as today) t"
+			" where b.merchant_id operator(pg_catalog.=) $1 and b.available operator(pg_catalog.>=) $2"
+			" and ($4 is null or case when b.day operator(pg_catalog.=) t.today"
+			" then b.day_total operator(pg_catalog.+) $3 else $3 end operator(pg_catalog.<=) $4)",
+			4, types, values, nulls) == 0)
+		refuse_take(merchant_id, amount);
+}
+
+void
+ledger_give(text *merchant_id, Datum amount)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			types[] = {TEXTOID, NUMERICOID};
+	Datum		values[] = {PointerGetDatum(merchant_id), amount};
+
+	if (run(&plan,
+			"update payout.balance b set available = b.available operator(pg_catalog.+) $2"
+			" where b.merchant_id operator(pg_catalog.=) $1",
+			2, types, values, NULL) != 1)
+		elog(ERROR, "merchant \"%s\" has no balance", text_to_cstring(merchant_id));
+}
+
+/* Writes one transfer of a payout. */
+static void
+post(Datum merchant_id, Datum txid, const char *kind, const char *debit, const char *credit, Datum amount)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID};
+	Datum		values[] = {merchant_id, txid, CStringGetTextDatum(kind), CStringGetTextDatum(debit), CStringGetTextDatum(credit), amount};
+
+	run(&plan,
+		"insert into payout.transfer (merchant_id, txid, kind, debit_account, credit_account, amount)"
+		" values ($1, $2, $3, $4, $5, $6)",
+		6, types, values, NULL);
+}
+
+static bool
+is_positive(Datum amount)
+{
+	return DatumGetBool(DirectFunctionCall2(numeric_gt, amount, DirectFunctionCall1(int4_numeric, Int32GetDatum(0))));
+}
+
+static Datum
+sum(Datum a, Datum b)
+{
+	return DirectFunctionCall2(numeric_add, a, b);
+}
+
+/* ledger_deduct(merchant_id, txid, amount, fee, daily_total_max): available to in_transit and fee. PY001, PY007. */
+Datum
+payout_ledger_deduct(PG_FUNCTION_ARGS)
+{
+	Datum		merchant_id = PG_GETARG_DATUM(0);
+	Datum		txid = PG_GETARG_DATUM(1);
+	Datum		amount = PG_GETARG_DATUM(2);
+	Datum		fee = PG_GETARG_DATUM(3);
+	Datum		daily_total_max = PG_GETARG_DATUM(4);
+
+	SPI_connect();
+	/* The transfers first: the balance row, which others wait for, is locked as late as can be. */
+	post(merchant_id, txid, "deduct", "available", "in_transit", amount);
+	if (is_positive(fee))
+		post(merchant_id, txid, "fee", "available", "fee", fee);
+	ledger_take(PG_GETARG_TEXT_PP(0), sum(amount, fee), true, amount, PG_ARGISNULL(4) ? NULL : &daily_total_max);
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/* ledger_settle(merchant_id, txid, amount, settlement): in_transit to settlement/... */
+Datum
+payout_ledger_settle(PG_FUNCTION_ARGS)
+{
+	SPI_connect();
+	post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "settle", "in_transit", text_to_cstring(PG_GETARG_TEXT_PP(3)),
+		 PG_GETARG_DATUM(2));
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/* Gives a payout's amount back from an account, and its fee from the fee account when it is not zero. */
+static void
+give_back(FunctionCallInfo fcinfo, const char *kind, const char *from)
+{
+	Datum		amount = PG_GETARG_DATUM(2);
+	Datum		fee = PG_GETARG_DATUM(3);
+
+	post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), kind, from, "available", amount);
+	if (is_positive(fee))
+		post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "fee_refund", "fee", "available", fee);
+	ledger_give(PG_GETARG_TEXT_PP(0), sum(amount, fee));
+}
+
+/* ledger_refund(merchant_id, txid, amount, fee): in_transit and fee back to available. */
+Datum
+payout_ledger_refund(PG_FUNCTION_ARGS)
+{
+	SPI_connect();
+	give_back(fcinfo, "refund", "in_transit");
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/* ledger_return(merchant_id, txid, amount, fee, settlement): settlement/... and fee back to available. */
+Datum
+payout_ledger_return(PG_FUNCTION_ARGS)
+{
+	SPI_connect();
+	give_back(fcinfo, "return", text_to_cstring(PG_GETARG_TEXT_PP(4)));
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/* ledger_loss(merchant_id, txid, amount, settlement): platform_loss to settlement/... */
+Datum
+payout_ledger_loss(PG_FUNCTION_ARGS)
+{
+	SPI_connect();
+	post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "loss", "platform_loss", text_to_cstring(PG_GETARG_TEXT_PP(3)),
+		 PG_GETARG_DATUM(2));
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/*
+ * ledger_fund(merchant_id, kind, amount, reference_no): top_up or withdraw, once per reference. The transfer's unique
+ * key decides who is first; only the one that inserted it moves the balance.
+ */
+Datum
+payout_ledger_fund(PG_FUNCTION_ARGS)
+{
+	static SPIPlanPtr insert_plan = NULL;
+	static SPIPlanPtr select_plan = NULL;
+	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, TEXTOID};
+	char	   *kind = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	bool		top_up = strcmp(kind, "top_up") == 0;
+	Datum		values[] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(3), PG_GETARG_DATUM(2),
+							CStringGetTextDatum(top_up ? "funding" : "available"),
+							CStringGetTextDatum(top_up ? "available" : "funding")};
+	Datum		row;
+	bool		isnull;
+
+	SPI_connect();
+	if (run(&insert_plan,
+			"insert into payout.transfer as t (merchant_id, kind, reference_no, amount, debit_account, credit_account)"
+			" values ($1, $2, $3, $4, $5, $6) on conflict do nothing returning t",
+			6, types, values, NULL) == 1)
+	{
+		row = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+		row = SPI_datumTransfer(row, false, -1);
+		if (top_up)
+			ledger_give(PG_GETARG_TEXT_PP(0), PG_GETARG_DATUM(2));
+		else
+			ledger_take(PG_GETARG_TEXT_PP(0), PG_GETARG_DATUM(2), false, (Datum) 0, NULL);
+	}
+	else
+	{
+		if (run(&select_plan,
+				"select t from payout.transfer t where t.merchant_id operator(pg_catalog.=) $1"
+				" and t.kind operator(pg_catalog.=) $2 and t.reference_no operator(pg_catalog.=) $3"
+				" and t.amount operator(pg_catalog.=) $4",
+				4, types, values, NULL) == 0)
+			ereport(ERROR, (errcode(PY_REFERENCE_REUSED), errmsg("argument \"reference\" was used with another amount"),
+							errhint("Another movement needs another reference.")));
+		row = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+		row = SPI_datumTransfer(row, false, -1);
+	}
+	SPI_finish();
+	PG_RETURN_DATUM(row);
+}

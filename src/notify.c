@@ -1,0 +1,214 @@
+/*
+ * notify.c: lane notify, the worker's half: signed messages to merchants.
+ *
+ * Signature: Standard Webhooks 1.0 (id.timestamp.body, HMAC-SHA256, "v1," and base64). No host may take more than its
+ * share of the lane, and one that does not answer rests: slow merchants starve nobody.
+ */
+#include "postgres.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include "breaker.h"
+#include "catalog/pg_type.h"
+#include "clock.h"
+#include "fmgr.h"
+#include "lane.h"
+#include "secret.h"
+#include "settings.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+#define MERCHANT_ID_SIZE 11
+#define WEBHOOK_KEY_MAX 16384
+
+/* A merchant as lane notify has met it: where it lives and what is under way to it. */
+typedef struct NotifyMerchant
+{
+	char		merchant_id[MERCHANT_ID_SIZE];
+	int			in_flight;
+	char		url[2048];
+} NotifyMerchant;
+
+static HTAB *merchants = NULL;
+
+static NotifyMerchant *
+find_merchant(const char *merchant_id)
+{
+	NotifyMerchant *merchant;
+	bool		found;
+
+	if (merchants == NULL)
+	{
+		HASHCTL		ctl = {.keysize = MERCHANT_ID_SIZE, .entrysize = sizeof(NotifyMerchant), .hcxt = TopMemoryContext};
+
+		merchants = hash_create("payout notify", 64, &ctl, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	}
+	merchant = hash_search(merchants, merchant_id, HASH_ENTER, &found);
+	if (!found)
+	{
+		merchant->in_flight = 0;
+		merchant->url[0] = '\0';
+	}
+	return merchant;
+}
+
+Datum
+notify_skip(int64 *rests_until_ms)
+{
+	int			share = Max(1, payout_max_in_flight / 4);
+	ArrayBuildState *skipped = NULL;
+	HASH_SEQ_STATUS scan;
+	NotifyMerchant *merchant;
+
+	*rests_until_ms = 0;
+	if (merchants != NULL)
+	{
+		hash_seq_init(&scan, merchants);
+		while ((merchant = hash_seq_search(&scan)) != NULL)
+		{
+			int64		until_ms = 0;
+
+			if (merchant->in_flight < breaker_allows(merchant->url, share, &until_ms))
+				continue;
+			if (until_ms > 0 && (*rests_until_ms == 0 || until_ms < *rests_until_ms))
+				*rests_until_ms = until_ms;
+			skipped = accumArrayResult(skipped, CStringGetTextDatum(merchant->merchant_id), false, TEXTOID, CurrentMemoryContext);
+		}
+	}
+	if (skipped == NULL)
+		return PointerGetDatum(construct_empty_array(TEXTOID));
+	return makeArrayResult(skipped, CurrentMemoryContext);
+}
+
+/* The key of a webhook secret: what follows whsec_, decoded, or the text itself. Returns its length, 0 when malformed. */
+static int
+webhook_key(const char *secret, uint8 *key)
+{
+	const char *base64 = strncmp(secret, "whsec_", 6) == 0 ? secret + 6 : NULL;
+	size_t		len = strlen(base64 != NULL ? base64 : secret);
+	int			decoded;
+
+	if (len > WEBHOOK_KEY_MAX)
+		return 0;
+	if (base64 == NULL)
+	{
+		memcpy(key, secret, len);
+		return (int) len;
+	}
+	if (len % 4 != 0)
+		return 0;
+	decoded = EVP_DecodeBlock(key, (const uint8 *) base64, (int) len);
+	if (decoded < 0)
+		return 0;
+	/* EVP_DecodeBlock counts the padding as bytes. */
+	for (size_t i = len; i > 0 && base64[i - 1] == '='; i--)
+		decoded--;
+	return decoded;
+}
+
+/* The headers of a delivery at this moment; NIL when there is no usable secret. */
+static List *
+sign(Exchange *exchange, const char *secret)
+{
+	uint8		key[WEBHOOK_KEY_MAX];
+	int			key_len = secret != NULL ? webhook_key(secret, key) : 0;
+	char	   *id = psprintf("msg_%s_%d", exchange->txid, exchange->event_no);
+	char	   *stamp = psprintf("%lld", (long long) (payout_unix_ms() / 1000));
+	char	   *text = psprintf("%s.%s.%s", id, stamp, exchange->request.body);
+	uint8		mac[32];
+	char		base64[48];
+	List	   *headers;
+
+	if (key_len == 0 || HMAC(EVP_sha256(), key, key_len, (const uint8 *) text, strlen(text), mac, NULL) == NULL)
+		return NIL;
+	OPENSSL_cleanse(key, sizeof(key));
+	EVP_EncodeBlock((uint8 *) base64, mac, sizeof(mac));
+	headers = list_make1("Content-Type: application/json");
+	headers = lappend(headers, psprintf("webhook-id: %s", id));
+	headers = lappend(headers, psprintf("webhook-timestamp: %s", stamp));
+	return lappend(headers, psprintf("webhook-signature: v1,%s", base64));
+}
+
+static void
+read_row(uint64 row, dlist_head *claimed)
+{
+	Exchange   *exchange = exchange_new(LANE_NOTIFY, NULL);
+	MemoryContext old = MemoryContextSwitchTo(exchange->context);
+	NotifyMerchant *merchant;
+	char	   *secret = NULL;
+	bool		isnull;
+	Datum		sealed;
+
+	dlist_push_tail(claimed, &exchange->node);
+	exchange->merchant_id = lane_column(row, 1);
+	merchant = find_merchant(exchange->merchant_id);
+	merchant->in_flight++;
+	exchange->txid = lane_column(row, 2);
+	exchange->event_no = atoi(lane_column(row, 3));
+	exchange->url = lane_column(row, 4);
+	exchange->host = exchange->url;
+	strlcpy(merchant->url, exchange->url, sizeof(merchant->url));
+	exchange->request.body = lane_column(row, 5);
+	sealed = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 8, &isnull);
+	if (!isnull)
+		secret = secret_open(psprintf("merchant:%s", exchange->merchant_id), "webhook_secret", DatumGetByteaPP(sealed));
+	exchange->headers = sign(exchange, secret);
+	if (exchange->headers == NIL)
+		exchange->url = ""; /* never sent unsigned: an empty URL ends it at once */
+	if (secret != NULL)
+		OPENSSL_cleanse(secret, strlen(secret));
+	MemoryContextSwitchTo(old);
+}
+
+void
+notify_claim(int slots, const pg_uuid_t *incarnation_id, dlist_head *claimed)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			types[] = {UUIDOID, INT4OID, TEXTARRAYOID};
+	int64		rests_until_ms;
+	Datum		values[] = {UUIDPGetDatum(incarnation_id), Int32GetDatum(slots), notify_skip(&rests_until_ms)};
+
+	if (plan == NULL)
+	{
+		plan = SPI_prepare("select * from payout.claim_notify($1, $2, $3)", 3, types);
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare payout.claim_notify");
+	}
+	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "payout.claim_notify failed");
+	for (uint64 row = 0; row < SPI_processed; row++)
+		read_row(row, claimed);
+}
+
+void
+notify_record(Exchange *exchange, const pg_uuid_t *incarnation_id)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			types[] = {TEXTOID, TEXTOID, INT4OID, UUIDOID, BOOLOID, INT4OID, TEXTOID};
+	HttpReply  *reply = &exchange->reply;
+	bool		delivered = reply->end == HTTP_ANSWERED && reply->status >= 200 && reply->status < 300;
+	const char *error = exchange->headers == NIL ? "the merchant has no usable webhook_secret"
+		: reply->end == HTTP_ANSWERED ? psprintf("HTTP %d", reply->status) : reply->error;
+	Datum		values[] = {CStringGetTextDatum(exchange->merchant_id), CStringGetTextDatum(exchange->txid),
+							Int32GetDatum(exchange->event_no), UUIDPGetDatum(incarnation_id), BoolGetDatum(delivered),
+							Int32GetDatum(reply->end == HTTP_ANSWERED ? reply->status : 0), CStringGetTextDatum(error)};
+
+	if (plan == NULL)
+	{
+		plan = SPI_prepare("select payout.record_notify($1, $2, $3, $4, $5, $6, $7)", 7, types);
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare payout.record_notify");
+	}
+	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "payout.record_notify failed");
+}
+
+void
+notify_release(const Exchange *exchange)
+{
+	find_merchant(exchange->merchant_id)->in_flight--;
+}

@@ -1,0 +1,326 @@
+-- payout.sql: the payout's row, the table of allowed moves, the history, and the one trigger that keeps the three and
+-- the ledger together.
+--
+-- A step changes a payout with a plain UPDATE. The trigger 'move' then looks the change of state up in
+-- payout.allowed_move, moves the money that belongs to it, writes the history row and the notification owed. So there
+-- is no way to change a state without its money, its history and its notification, not even by hand.
+--
+--   registered --reject--> rejected
+--       | approve (deduct)
+--       +--(schedule ahead)--> scheduled --cancel--> cancelled (refund)
+--       v                        | due
+--    approved <------------------+
+--       |  +-- account check: invalid --> failed (refund)
+--       | claim (batch, attempt and references committed)
+--       v
+--    dispatching --accepted--> processing --> paid --> returned (refund)
+--       |   ^  +------------ paid | failed, by answer or by notice, whichever comes first
+--       |   +-- resend of the same frozen batch
+--       v unknown
+--    suspect --inquiry, notice or a person--> paid | failed (refund)
+--    failed, paid, returned --proof of the contrary--> disputed --a person--> paid | failed | returned
+
+create table payout.payout (
+	merchant_id text collate "C" not null,
+	txid text collate "C" not null,
+	kind text not null check (kind in ('disbursement', 'cashout')),
+	state text not null,
+	reference_no text collate "C" not null,
+	method text not null check (method in ('overbooking', 'online', 'cashout')),
+	amount numeric(18,2) not null check (amount > 0),
+	fee numeric(18,2) not null default 0 check (fee >= 0),
+	currency text not null default 'IDR' check (currency = 'IDR'),
+	channel_id text collate "C",
+	bank_code text collate "C",
+	account_no text collate "C",
+	beneficiary_name text not null,
+	beneficiary_phone text,
+	description text,
+	options jsonb not null default '{}',
+	scheduled_at timestamptz,
+	registered_at timestamptz not null,
+	approved_at timestamptz,
+	final_at timestamptz,
+	events integer not null default 1,
+	-- the account check
+	account_check text not null check (account_check in ('pending', 'matched', 'name_differs', 'invalid', 'unavailable')),
+	account_name text,
+	check_due_at timestamptz,
+	check_deadline_at timestamptz,
+	check_tries integer not null default 0,
+	-- the way to the bank
+	dispatch_due_at timestamptz,
+	batch_id uuid,
+	bank_reference_no text collate "C",
+	response_code text,
+	reason text,
+	-- asking the bank
+	status_due_at timestamptz,
+	status_checked_at timestamptz,
+	status_tries integer not null default 0,
+	not_found integer not null default 0,
+	primary key (merchant_id, txid),
+	unique (merchant_id, reference_no),
+	check (kind <> 'disbursement' or (channel_id is not null and bank_code is not null and account_no is not null)),
+	check (txid like merchant_id || '07%' and length(txid) = 30)
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+comment on table payout.payout is 'one order to pay: its content (never changes) and its present state';
+comment on column payout.payout.txid is 'merchant_id, 07, date and time in Jakarta, 4 characters';
+comment on column payout.payout.reference_no is 'the merchant''s own id of this payout';
+comment on column payout.payout.fee is 'what was deducted on top of the amount, fixed when the money was';
+comment on column payout.payout.events is 'number of history rows, the number of the last one';
+comment on column payout.payout.account_check is 'what the bank said of the account; matched and name_differs compare the bank''s name with beneficiary_name';
+comment on column payout.payout.account_name is 'the holder''s name as the bank gave it';
+comment on column payout.payout.check_due_at is 'work queue of lane validate: when to ask; null while asked or decided';
+comment on column payout.payout.dispatch_due_at is 'work queue of lane dispatch: when to enter a batch (in scheduled: when to become approved)';
+comment on column payout.payout.batch_id is 'the batch that carries it, frozen for resends';
+comment on column payout.payout.reason is 'why it came to its present state';
+comment on column payout.payout.status_due_at is 'work queue of lane check: when to ask the bank; null while asked or not needed';
+comment on column payout.payout.not_found is 'answers "not found" in a row';
+
+create index payout_check_due on payout.payout (channel_id, check_due_at) where check_due_at is not null;
+create index payout_dispatch_due on payout.payout (channel_id, dispatch_due_at) where dispatch_due_at is not null;
+create index payout_status_due on payout.payout (channel_id, status_due_at) where status_due_at is not null;
+create index payout_batch on payout.payout (channel_id, batch_id) where batch_id is not null;
+create index payout_in_transit on payout.payout (merchant_id)
+	where state in ('scheduled', 'approved', 'dispatching', 'processing', 'suspect');
+
+create trigger refuse_delete before delete on payout.payout for each row execute function payout.refuse_change();
+create trigger refuse_truncate before truncate on payout.payout for each statement execute function payout.refuse_change();
+
+create table payout.allowed_move (
+	kind text not null,
+	from_state text not null,
+	to_state text not null,
+	money text check (money in ('deduct', 'settle', 'refund', 'return', 'by_position')),
+	event text,
+	final boolean not null default false,
+	primary key (kind, from_state, to_state)
+);
+comment on table payout.allowed_move is 'every change of state there is, the money that moves with it, and the event that is told';
+comment on column payout.allowed_move.money is 'transfer made by the move; by_position: whatever brings the money where the new state says it is';
+comment on column payout.allowed_move.final is 'whether the new state is an end (only contrary proof or a return leaves it)';
+
+insert into payout.allowed_move (kind, from_state, to_state, money, event, final) values
+	('disbursement', 'registered', 'rejected', null, 'payout.rejected', true),
+	('disbursement', 'registered', 'approved', 'deduct', 'payout.approved', false),
+	('disbursement', 'registered', 'scheduled', 'deduct', 'payout.approved', false),
+	('disbursement', 'scheduled', 'cancelled', 'refund', 'payout.cancelled', true),
+	('disbursement', 'scheduled', 'failed', 'refund', 'payout.failed', true),
+	('disbursement', 'scheduled', 'approved', null, null, false),
+	('disbursement', 'approved', 'failed', 'refund', 'payout.failed', true),
+	('disbursement', 'approved', 'dispatching', null, null, false),
+	('disbursement', 'dispatching', 'processing', null, null, false),
+	('disbursement', 'dispatching', 'paid', 'settle', 'payout.paid', true),
+	('disbursement', 'dispatching', 'failed', 'refund', 'payout.failed', true),
+	('disbursement', 'dispatching', 'suspect', null, 'payout.suspect', false),
+	('disbursement', 'processing', 'paid', 'settle', 'payout.paid', true),
+	('disbursement', 'processing', 'failed', 'refund', 'payout.failed', true),
+	('disbursement', 'suspect', 'dispatching', null, null, false),
+	('disbursement', 'suspect', 'paid', 'settle', 'payout.paid', true),
+	('disbursement', 'suspect', 'failed', 'refund', 'payout.failed', true),
+	('disbursement', 'paid', 'returned', 'return', 'payout.returned', true),
+	('disbursement', 'paid', 'disputed', null, 'payout.disputed', false),
+	('disbursement', 'failed', 'disputed', null, 'payout.disputed', false),
+	('disbursement', 'returned', 'disputed', null, 'payout.disputed', false),
+	('disbursement', 'disputed', 'paid', 'by_position', 'payout.paid', true),
+	('disbursement', 'disputed', 'failed', 'by_position', 'payout.failed', true),
+	('disbursement', 'disputed', 'returned', 'by_position', 'payout.returned', true);
+
+create table payout.payout_event (
+	merchant_id text collate "C" not null,
+	txid text collate "C" not null,
+	event_no integer not null,
+	at timestamptz not null default clock_timestamp(),
+	event text,
+	from_state text,
+	to_state text not null,
+	role_name text not null default payout.caller(),
+	reason text,
+	primary key (merchant_id, txid, event_no)
+);
+comment on table payout.payout_event is 'the history: one row for each change of state and each account check; rows are never changed';
+comment on column payout.payout_event.event is 'the event that merchants may be told of, if this is one';
+comment on column payout.payout_event.role_name is 'who called; the extension''s owner where the worker acted';
+
+create trigger refuse_change before update or delete on payout.payout_event for each row execute function payout.refuse_change();
+create trigger refuse_truncate before truncate on payout.payout_event for each statement execute function payout.refuse_change();
+alter table payout.payout_event enable always trigger refuse_change;
+alter table payout.payout_event enable always trigger refuse_truncate;
+
+-- A payout that waits for a person in one lane. Kept beside the payout, so that even a row that cannot be updated can
+-- be set aside and does not stop its lane.
+create table payout.hold (
+	merchant_id text collate "C" not null,
+	txid text collate "C" not null,
+	lane text not null check (lane in ('validate', 'dispatch', 'check')),
+	reason text not null,
+	at timestamptz not null default clock_timestamp(),
+	primary key (merchant_id, txid, lane)
+);
+comment on table payout.hold is 'payouts that wait for a person, with the reason; payout.resolve releases them';
+
+create function payout.hold_payout(p_merchant_id text, p_txid text, p_lane text, p_reason text) returns void
+language sql
+set search_path = pg_catalog, pg_temp
+begin atomic
+	insert into payout.hold (merchant_id, txid, lane, reason)
+	values (p_merchant_id, p_txid, p_lane, left(p_reason, 500))
+	on conflict (merchant_id, txid, lane) do update set reason = excluded.reason;
+end;
+comment on function payout.hold_payout(text, text, text, text) is 'sets a payout aside for a person, in one lane';
+
+create function payout.payout_move() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	allowed payout.allowed_move;
+begin
+	if (new.merchant_id, new.txid, new.kind, new.reference_no, new.method, new.amount, new.currency, new.bank_code,
+		new.account_no, new.registered_at) is distinct from
+	   (old.merchant_id, old.txid, old.kind, old.reference_no, old.method, old.amount, old.currency, old.bank_code,
+		old.account_no, old.registered_at) then
+		raise exception 'the content of a payout does not change'
+			using errcode = 'PY004', hint = 'Reject it and register another one.';
+	end if;
+	if new.account_check is distinct from old.account_check and new.account_check <> 'pending' then
+		new.events := new.events + 1;
+		perform payout.write_event(new, 'account.checked', old.state, old.state,
+								   concat_ws(': ', new.account_check, new.account_name));
+	end if;
+	if new.state is distinct from old.state then
+		select * into allowed from payout.allowed_move
+		where kind = new.kind and from_state = old.state and to_state = new.state;
+		if not found then
+			raise exception 'a payout in state "%" cannot become "%"', old.state, new.state
+				using errcode = 'PY004', detail = format('TXID %s.', new.txid),
+					hint = 'The allowed moves stand in payout.allowed_move.';
+		end if;
+		new.final_at := case when allowed.final then clock_timestamp() end;
+		if allowed.money is not null then
+			new := payout.move_money(new, allowed.money);
+		end if;
+		if allowed.final then
+			-- Nothing is left to do of its own accord.
+			new.check_due_at := null;
+			new.dispatch_due_at := null;
+			new.status_due_at := null;
+			delete from payout.hold h where h.merchant_id = new.merchant_id and h.txid = new.txid;
+		end if;
+		new.events := new.events + 1;
+		perform payout.write_event(new, allowed.event, old.state, new.state, new.reason);
+	end if;
+	perform payout.wake();
+	return new;
+end
+$$;
+comment on function payout.payout_move() is 'trigger: checks a change of state, moves its money, writes its history and its notification';
+
+create function payout.move_money(p payout.payout, p_money text) returns payout.payout
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	m payout.merchant;
+	settlement text := 'settlement/' || p.channel_id;
+	money text := p_money;
+	fee_back numeric;
+begin
+	if money = 'by_position' then
+		money := payout.money_needed(p.merchant_id, p.txid, p.state);
+	end if;
+	if money = 'deduct' then
+		select * into strict m from payout.merchant where merchant_id = p.merchant_id;
+		p.fee := payout.fee_of(m.options, p.method, p.amount);
+		perform payout.ledger_deduct(p.merchant_id, p.txid, p.amount, p.fee,
+									 (m.options #>> '{limits,daily_total}')::numeric);
+	elsif money = 'settle' then
+		perform payout.ledger_settle(p.merchant_id, p.txid, p.amount, settlement);
+	elsif money = 'refund' then
+		perform payout.ledger_refund(p.merchant_id, p.txid, p.amount, p.fee);
+	elsif money = 'return' then
+		select * into strict m from payout.merchant where merchant_id = p.merchant_id;
+		fee_back := case when payout.option('merchant', m.options, 'refund_fee_on_return')::boolean then p.fee else 0 end;
+		perform payout.ledger_return(p.merchant_id, p.txid, p.amount, fee_back, settlement);
+	elsif money = 'loss' then
+		perform payout.ledger_loss(p.merchant_id, p.txid, p.amount, settlement);
+	end if;
+	return p;
+end
+$$;
+comment on function payout.move_money(payout.payout, text) is 'makes the transfers of a move; answers the payout, with its fee when that was just deducted';
+
+create function payout.fee_of(p_options jsonb, p_method text, p_amount numeric) returns numeric
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+return round(coalesce((p_options #>> array['fee', p_method, 'flat'])::numeric, 0)
+			 + p_amount * coalesce((p_options #>> array['fee', p_method, 'bps'])::numeric, 0) / 10000, 2);
+comment on function payout.fee_of(jsonb, text, numeric) is 'the fee of a merchant''s options for a method and amount: flat plus basis points, rounded to two decimals';
+
+-- Where a payout's money is by its transfers: none, in_transit, settled, refunded (never paid) or returned.
+create function payout.money_position(p_merchant_id text, p_txid text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+return (select case
+	when bool_or(kind = 'loss') then 'settled'
+	when bool_or(kind = 'return') then 'returned'
+	when bool_or(kind = 'settle') then 'settled'
+	when bool_or(kind = 'refund') then 'refunded'
+	when bool_or(kind = 'deduct') then 'in_transit'
+	else 'none' end
+	from payout.transfer where merchant_id = p_merchant_id and txid = p_txid);
+comment on function payout.money_position(text, text) is 'where a payout''s money is by its transfers: none, in_transit, settled, refunded or returned';
+
+create function payout.money_needed(p_merchant_id text, p_txid text, p_state text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	money_is text := payout.money_position(p_merchant_id, p_txid);
+begin
+	if p_state = 'paid' then
+		return case when money_is in ('refunded', 'returned') then 'loss' end;
+	end if;
+	-- failed or returned: the merchant has the money
+	return case when money_is = 'settled' then 'return' end;
+end
+$$;
+comment on function payout.money_needed(text, text, text) is 'the transfer that brings a disputed payout''s money where its new state says it is, or null';
+
+create function payout.write_event(p payout.payout, p_event text, p_from text, p_to text, p_reason text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	insert into payout.payout_event (merchant_id, txid, event_no, event, from_state, to_state, reason)
+	values (p.merchant_id, p.txid, p.events, p_event, p_from, p_to, p_reason);
+	if p_event is not null then
+		perform payout.owe_notification(p, p_event);
+	end if;
+end
+$$;
+comment on function payout.write_event(payout.payout, text, text, text, text) is 'writes history row number p.events and the notification owed for it';
+
+-- The payout's row, locked when asked for, or PY003. A TXID of another merchant is as unknown as any other.
+create function payout.find_payout(p_merchant_id text, p_txid text, p_lock boolean) returns payout.payout
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	p payout.payout;
+begin
+	perform payout.find_merchant(p_merchant_id);
+	if p_lock then
+		select * into p from payout.payout where merchant_id = p_merchant_id and txid = p_txid for no key update;
+	else
+		select * into p from payout.payout where merchant_id = p_merchant_id and txid = p_txid;
+	end if;
+	if p.txid is null then
+		raise exception 'argument "txid" names no payout of this merchant'
+			using errcode = 'PY003', hint = 'payout.inquiry_reference finds a payout by the merchant''s reference number.';
+	end if;
+	return p;
+end
+$$;
+comment on function payout.find_payout(text, text, boolean) is 'the payout, locked if asked, or PY003';

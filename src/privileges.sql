@@ -1,0 +1,49 @@
+-- privileges.sql: the last fragment: PUBLIC may do nothing, and dumps keep everything that cannot be made again.
+--
+-- Who may call or read what is granted by payout.grant_access alone. Every object of the schema is made before this.
+
+revoke all on schema payout from public;
+revoke all on all tables in schema payout from public;
+revoke all on all routines in schema payout from public;
+
+-- There is no REVOKE for all types of a schema. Row types of tables and views are left alone: their use gives no access
+-- to rows, and pg_dump warns of each one that an extension took from PUBLIC.
+do $$
+declare
+	type_name text;
+begin
+	for type_name in
+		select format('payout.%I', t.typname) from pg_catalog.pg_type t
+		left join pg_catalog.pg_class c on c.oid = t.typrelid
+		where t.typnamespace = 'payout'::regnamespace and t.typcategory <> 'A' and coalesce(c.relkind, 'c') = 'c'
+	loop
+		execute 'revoke all on type ' || type_name || ' from public';
+	end loop;
+end
+$$;
+
+-- Tables whose rows dumps must keep. pg_dump leaves the rows of an extension's tables out unless they are named here.
+select pg_catalog.pg_extension_config_dump('payout.access_grant', '');
+select pg_catalog.pg_extension_config_dump('payout.merchant', '');
+select pg_catalog.pg_extension_config_dump('payout.merchant_secret', '');
+select pg_catalog.pg_extension_config_dump('payout.channel', '');
+select pg_catalog.pg_extension_config_dump('payout.channel_secret', '');
+select pg_catalog.pg_extension_config_dump('payout.bank', '');
+select pg_catalog.pg_extension_config_dump('payout.balance', '');
+select pg_catalog.pg_extension_config_dump('payout.transfer', '');
+select pg_catalog.pg_extension_config_dump('payout.payout', '');
+select pg_catalog.pg_extension_config_dump('payout.payout_event', '');
+select pg_catalog.pg_extension_config_dump('payout.hold', '');
+select pg_catalog.pg_extension_config_dump('payout.incarnation', '');
+select pg_catalog.pg_extension_config_dump('payout.batch', '');
+select pg_catalog.pg_extension_config_dump('payout.attempt', '');
+select pg_catalog.pg_extension_config_dump('payout.notification', '');
+select pg_catalog.pg_extension_config_dump('payout.notice', '');
+
+-- The shipped policies come with the extension; an operator's are kept.
+select pg_catalog.pg_extension_config_dump('payout.retry_policy', 'where source = ''operator''');
+
+-- Not kept, because CREATE EXTENSION makes the same rows again, and a kept copy would collide with them: allowed_move,
+-- option_definition, bank_code. Nobody adds to them but a version of the extension.
+--
+-- Not kept, because a copy never pays: arming. A restored database must be armed by a person.

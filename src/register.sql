@@ -1,0 +1,206 @@
+-- register.sql: steps 1 to 5. A registration is data only: nothing is deducted, nothing is sent but the account check.
+
+create function payout.generate_txid(merchant_id text) returns text
+language c volatile parallel restricted as 'MODULE_PATHNAME', 'payout_generate_txid';
+comment on function payout.generate_txid(text) is 'a new TXID: merchant id, 07, date and time in Jakarta, 4 characters; see txid.c';
+
+create function payout.slot(merchant_id text) returns integer
+language c immutable strict parallel safe as 'MODULE_PATHNAME', 'payout_slot';
+comment on function payout.slot(text) is 'a frozen hash of the merchant id, 0 to 1023, by which databases are split';
+
+create function payout.register(merchant_id text, reference_no text, amount numeric, bank_code text, account_no text,
+								beneficiary_name text, method text default 'online', beneficiary_phone text default null,
+								scheduled_at timestamptz default null, description text default null,
+								options jsonb default '{}') returns payout.payout
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
+comment on function payout.register(text, text, numeric, text, text, text, text, text, timestamptz, text, jsonb) is
+'registers a disbursement and has its account checked; the same reference number with the same content answers the same payout';
+
+create function payout.do_register(p_merchant_id text, p_reference_no text, p_amount numeric, p_bank_code text,
+								   p_account_no text, p_beneficiary_name text, p_method text, p_beneficiary_phone text,
+								   p_scheduled_at timestamptz, p_description text, p_options jsonb)
+returns payout.payout
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	m payout.merchant := payout.find_merchant(p_merchant_id);
+	b payout.bank;
+	p payout.payout;
+	wanted payout.payout;
+	started timestamptz := payout.clock();
+begin
+	perform payout.require_text('reference_no', p_reference_no, 1, 40, 'visible', 'PY016'),
+			payout.require_amount('amount', p_amount),
+			payout.require_text('bank_code', p_bank_code, 2, 11, 'id', 'PY006'),
+			payout.require_text('account_no', p_account_no, 1, 34, 'id', 'PY008'),
+			payout.require_text('beneficiary_name', p_beneficiary_name, 1, 100, 'text', 'PY016'),
+			payout.require_text('beneficiary_phone', coalesce(p_beneficiary_phone, '0'), 1, 20, 'phone', 'PY016'),
+			payout.require_text('description', coalesce(p_description, '-'), 1, 100, 'text', 'PY016'),
+			payout.check_method(p_method),
+			payout.check_options('payout', p_options);
+	if p_scheduled_at in ('infinity', '-infinity') then
+		raise exception 'argument "scheduled_at" is not a moment'
+			using errcode = 'PY009', hint = 'Leave it out for a payout at once.';
+	end if;
+
+	wanted.reference_no := p_reference_no;
+	wanted.amount := p_amount;
+	wanted.bank_code := p_bank_code;
+	wanted.account_no := p_account_no;
+	wanted.beneficiary_name := p_beneficiary_name;
+	wanted.method := p_method;
+	wanted.beneficiary_phone := p_beneficiary_phone;
+	wanted.scheduled_at := p_scheduled_at;
+	wanted.description := p_description;
+	wanted.options := p_options;
+
+	-- A repeat is answered before the rules that change with time are asked.
+	select * into p from payout.payout where merchant_id = p_merchant_id and reference_no = p_reference_no;
+	if found then
+		return payout.same_content(p, wanted);
+	end if;
+
+	if not m.active then
+		raise exception 'merchant "%" is not active', p_merchant_id
+			using errcode = 'PY005', hint = 'payout.alter_merchant activates it.';
+	end if;
+	select * into b from payout.bank where bank_code = p_bank_code;
+	if not found or not b.enabled then
+		raise exception 'argument "bank_code" names no enabled bank'
+			using errcode = 'PY006', hint = 'payout.create_bank or payout.load_banks creates banks, payout.alter_bank enables them.';
+	end if;
+	if p_method = 'overbooking' and not payout.option('bank', b.options, 'internal')::boolean then
+		raise exception 'method "overbooking" does not reach bank "%"', p_bank_code
+			using errcode = 'PY016', hint = 'Use method online, or set the bank''s option internal where it is the channel''s own bank.';
+	end if;
+	perform payout.check_amount_limits(m, p_method, p_amount), payout.check_schedule(p_scheduled_at, started);
+
+	loop
+		insert into payout.payout (merchant_id, txid, kind, state, reference_no, method, amount, channel_id, bank_code,
+			account_no, beneficiary_name, beneficiary_phone, description, options, scheduled_at, registered_at,
+			account_check, check_due_at, check_deadline_at)
+		values (p_merchant_id, payout.generate_txid(p_merchant_id), 'disbursement', 'registered', p_reference_no, p_method,
+			p_amount, b.channel_id, p_bank_code, p_account_no, p_beneficiary_name, p_beneficiary_phone, p_description,
+			p_options, p_scheduled_at, clock_timestamp(), 'pending', started,
+			started + payout.channel_interval(b.channel_id, 'check_deadline_s'))
+		on conflict do nothing
+		returning * into p;
+		exit when found;
+		-- Another session registered the same reference number meanwhile, or (clock set back) the TXID exists.
+		select * into p from payout.payout where merchant_id = p_merchant_id and reference_no = p_reference_no;
+		if found then
+			return payout.same_content(p, wanted);
+		end if;
+	end loop;
+	perform payout.write_event(p, null, null, 'registered', null), payout.wake();
+	return p;
+end
+$$;
+comment on function payout.do_register(text, text, numeric, text, text, text, text, text, timestamptz, text, jsonb) is 'work of payout.register';
+
+create function payout.same_content(p payout.payout, wanted payout.payout) returns payout.payout
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	if (p.amount, p.bank_code, p.account_no, p.beneficiary_name, p.method, p.beneficiary_phone, p.scheduled_at, p.description, p.options)
+	   is distinct from
+	   (wanted.amount, wanted.bank_code, wanted.account_no, wanted.beneficiary_name, wanted.method, wanted.beneficiary_phone,
+		wanted.scheduled_at, wanted.description, wanted.options) then
+		raise exception 'argument "reference_no" was used with other content'
+			using errcode = 'PY002', detail = format('It belongs to TXID %s.', p.txid),
+				hint = 'A new payout needs a new reference number.';
+	end if;
+	return p;
+end
+$$;
+comment on function payout.same_content(payout.payout, payout.payout) is 'the registered payout, if the wanted one has the same content; otherwise PY002';
+
+create function payout.check_method(p_method text) returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	if p_method is null or p_method not in ('overbooking', 'online') then
+		raise exception 'argument "method" is not a method of disbursement'
+			using errcode = 'PY016', hint = 'The methods are online and overbooking.';
+	end if;
+	return p_method;
+end
+$$;
+comment on function payout.check_method(text) is 'the method, if disbursements can go by it; otherwise PY016';
+
+create function payout.check_amount_limits(m payout.merchant, p_method text, p_amount numeric) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	least_amount numeric := m.options #>> array['limits', p_method, 'min'];
+	most_amount numeric := m.options #>> array['limits', p_method, 'max'];
+begin
+	if p_amount < least_amount or p_amount > most_amount then
+		raise exception 'argument "amount" is out of this merchant''s bounds'
+			using errcode = 'PY007',
+				detail = format('The bounds of method %s are %s and %s.', p_method, coalesce(least_amount::text, 'none'), coalesce(most_amount::text, 'none')),
+				hint = 'The bounds stand in the merchant''s option limits.';
+	end if;
+end
+$$;
+comment on function payout.check_amount_limits(payout.merchant, text, numeric) is 'raises PY007 when the amount is out of the merchant''s bounds for the method';
+
+create function payout.check_schedule(p_scheduled_at timestamptz, p_now timestamptz) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	lead_time interval := current_setting('payout.schedule_lead');
+begin
+	if p_scheduled_at < p_now + lead_time or p_scheduled_at > p_now + interval '1 year' then
+		raise exception 'argument "scheduled_at" is out of bounds'
+			using errcode = 'PY009', detail = format('It must be at least %s and at most a year ahead.', lead_time),
+				hint = 'The least distance is the setting payout.schedule_lead.';
+	end if;
+end
+$$;
+comment on function payout.check_schedule(timestamptz, timestamptz) is 'raises PY009 when the schedule is nearer than payout.schedule_lead or over a year ahead';
+
+create function payout.channel_interval(p_channel_id text, p_option text) returns interval
+language sql stable
+set search_path = pg_catalog, pg_temp
+return (select payout.option_text('channel', c.options, p_option)::integer
+		* case when p_option like '%\_days' then interval '1 day' when p_option like '%\_ms' then interval '1 ms' else interval '1 s' end
+		from payout.channel c where c.channel_id = p_channel_id);
+comment on function payout.channel_interval(text, text) is 'a channel''s option that ends in _ms, _s or _days, as an interval';
+
+create function payout.inquiry(merchant_id text, txid text) returns payout.payout
+language c stable parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
+comment on function payout.inquiry(text, text) is 'the payout as it stands here, without asking the bank; PY003 when there is none';
+
+create function payout.do_inquiry(p_merchant_id text, p_txid text) returns payout.payout
+language sql stable
+set search_path = pg_catalog, pg_temp
+return payout.find_payout(p_merchant_id, p_txid, false);
+comment on function payout.do_inquiry(text, text) is 'work of payout.inquiry';
+
+create function payout.inquiry_reference(merchant_id text, reference_no text) returns payout.payout
+language c stable parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
+comment on function payout.inquiry_reference(text, text) is 'the payout with the merchant''s reference number; PY003 when there is none';
+
+create function payout.do_inquiry_reference(p_merchant_id text, p_reference_no text) returns payout.payout
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	p payout.payout;
+begin
+	perform payout.find_merchant(p_merchant_id);
+	select * into p from payout.payout where merchant_id = p_merchant_id and reference_no = p_reference_no;
+	if not found then
+		raise exception 'argument "reference_no" names no payout of this merchant'
+			using errcode = 'PY003', hint = 'Registration answers with the payout; its reference number is the merchant''s own.';
+	end if;
+	return p;
+end
+$$;
+comment on function payout.do_inquiry_reference(text, text) is 'work of payout.inquiry_reference';

@@ -1,0 +1,128 @@
+/*
+ * txid.c: TXIDs (merchant id, 07, date and time in Jakarta, 4 characters) and the slot of a merchant.
+ *
+ * Unique without blocking: the last four characters count, base 36, in one shared counter of the server, so within
+ * one second 1,679,616 TXIDs differ, whatever the merchant and database. The counter starts at a random place, and
+ * ids of the very second in which the server started carry the next second: an id from before a restart cannot come
+ * again, as a server does not start twice in one second. What is left (a clock set back, a merchant moved to another
+ * server) the unique key catches: payout.register then takes another TXID.
+ *
+ * Without preloading the counter belongs to the session, started at random, and the unique key does the rest.
+ */
+#include "postgres.h"
+
+#include "clock.h"
+#include "errors.h"
+#include "fmgr.h"
+#include "pgtime.h"
+#include "port/atomics.h"
+#include "storage/shmem.h"
+#include "txid.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(payout_generate_txid);
+PG_FUNCTION_INFO_V1(payout_slot);
+
+#define MERCHANT_ID_LEN 10
+#define TXID_LEN 30
+#define TXID_SPACE (36 * 36 * 36 * 36)
+#define JAKARTA_OFFSET_S (7 * 3600) /* all year */
+#define SLOT_COUNT 1024
+
+typedef struct TxidState
+{
+	pg_atomic_uint32 next;
+	int64		start_s; /* the second in which counting began, since 1970 */
+} TxidState;
+
+static TxidState *shared_state = NULL;
+
+static void
+start_counting(TxidState *state)
+{
+	uint32		first;
+
+	if (!pg_strong_random(&first, sizeof(first)))
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
+	pg_atomic_init_u32(&state->next, first);
+	state->start_s = payout_unix_ms() / 1000;
+}
+
+Size
+txid_shmem_size(void)
+{
+	return MAXALIGN(sizeof(TxidState));
+}
+
+void
+txid_shmem_init(void)
+{
+	bool		found;
+
+	shared_state = ShmemInitStruct("payout txid", sizeof(TxidState), &found);
+	if (!found)
+		start_counting(shared_state);
+}
+
+static TxidState *
+current_state(void)
+{
+	static TxidState own;
+	static bool own_started = false;
+
+	if (shared_state != NULL)
+		return shared_state;
+	if (!own_started)
+		start_counting(&own);
+	own_started = true;
+	return &own;
+}
+
+/* An id of a merchant: exactly 10 of A-Z and 0-9. */
+static bool
+is_merchant_id(const char *id)
+{
+	return strlen(id) == MERCHANT_ID_LEN && strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == MERCHANT_ID_LEN;
+}
+
+/* generate_txid(merchant_id): a new TXID. PY005 for a malformed merchant id. */
+Datum
+payout_generate_txid(PG_FUNCTION_ARGS)
+{
+	static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	char	   *merchant_id = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	TxidState  *state = current_state();
+	char		txid[TXID_LEN + 1];
+	uint32		count;
+	pg_time_t	second;
+	struct pg_tm *tm;
+
+	if (!is_merchant_id(merchant_id))
+		ereport(ERROR, (errcode(PY_UNKNOWN_MERCHANT), errmsg("argument \"merchant_id\" is not an id of a merchant"),
+						errhint("It must be 10 of A-Z and 0-9.")));
+	count = pg_atomic_fetch_add_u32(&state->next, 1) % TXID_SPACE;
+	second = Max(payout_unix_ms() / 1000, state->start_s + 1) + JAKARTA_OFFSET_S;
+	tm = pg_gmtime(&second);
+	snprintf(txid, sizeof(txid), "%s07%04d%02d%02d%02d%02d%02d%c%c%c%c", merchant_id, tm->tm_year + 1900,
+			 tm->tm_mon + 1, tm->tm_mday, tm->tm_hour, tm->tm_min, tm->tm_sec, digits[count / 36 / 36 / 36],
+			 digits[count / 36 / 36 % 36], digits[count / 36 % 36], digits[count % 36]);
+	PG_RETURN_TEXT_P(cstring_to_text(txid));
+}
+
+/*
+ * slot(merchant_id): 64-bit FNV-1a over the bytes, folded to 10 bits by xor. Frozen: where merchants live depends on
+ * it, so it must never change.
+ */
+Datum
+payout_slot(PG_FUNCTION_ARGS)
+{
+	text	   *id = PG_GETARG_TEXT_PP(0);
+	const unsigned char *bytes = (const unsigned char *) VARDATA_ANY(id);
+	uint64		hash = UINT64CONST(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < VARSIZE_ANY_EXHDR(id); i++)
+		hash = (hash ^ bytes[i]) * UINT64CONST(0x100000001b3);
+	hash ^= hash >> 32;
+	hash ^= hash >> 16;
+	PG_RETURN_INT32((int32) (hash % SLOT_COUNT));
+}

@@ -1,0 +1,51 @@
+/*
+ * validate.c: lane validate, the worker's half: account inquiries (SNAP services 15 and 16).
+ */
+#include "postgres.h"
+
+#include "lane.h"
+
+static void
+claim(BankChannel *channel, int slots, dlist_head *claimed)
+{
+	static SPIPlanPtr plan = NULL;
+	uint64		rows = lane_claim(&plan, "claim_validate", channel, slots);
+
+	for (uint64 row = 0; row < rows; row++)
+	{
+		Exchange   *exchange = exchange_new(LANE_VALIDATE, channel);
+		MemoryContext old = MemoryContextSwitchTo(exchange->context);
+		BankItem   *item = palloc0(sizeof(BankItem));
+
+		dlist_push_tail(claimed, &exchange->node);
+		item->merchant_id = lane_column(row, 2);
+		item->txid = lane_column(row, 3);
+		item->wire_code = lane_column(row, 5);
+		item->account_no = lane_column(row, 6);
+		exchange->order.call = CALL_ACCOUNT_CHECK;
+		exchange->order.service = atoi(lane_column(row, 4));
+		exchange->order.items = item;
+		exchange->order.item_count = 1;
+		exchange->host = pstrdup(channel->base_url);
+		channel->protocol->write(channel, &exchange->order, &exchange->request);
+		MemoryContextSwitchTo(old);
+	}
+}
+
+static void
+record(Exchange *exchange, const pg_uuid_t *incarnation_id)
+{
+	static SPIPlanPtr plan = NULL;
+	BankRecord	record;
+
+	bank_record_begin(&record, exchange, incarnation_id);
+	bank_record_text(&record, record.answer.account_name);
+	bank_record_run(&record, &plan, "record_validate");
+}
+
+const LaneWork validate_lane = {
+	.name = "validate",
+	.lane = LANE_VALIDATE,
+	.claim = claim,
+	.record = record,
+};

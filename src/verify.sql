@@ -1,0 +1,371 @@
+-- verify.sql: payout.verify(), the auditor: recomputes from the records what every invariant says, and answers with
+-- each row that breaks one. Empty means sound.
+--
+-- One query for each invariant, under the name that check_name gives. Nothing is written and nothing is locked. All
+-- functions are stable, so that one call sees one snapshot: work that goes on meanwhile is no violation.
+
+create type payout.violation as (check_name text, merchant_id text, txid text, detail text);
+comment on type payout.violation is 'one broken invariant; merchant_id and txid are null where it concerns no merchant or no payout';
+
+-- Balances: what is kept equals what the transfers say.
+create function payout.verify_balance() returns setof payout.violation
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+	with available as (
+		select t.merchant_id, sum(case when t.credit_account = 'available' then t.amount else -t.amount end) as amount
+		from payout.transfer t where 'available' in (t.debit_account, t.credit_account)
+		group by t.merchant_id)
+	select 'balance_is_sum', b.merchant_id, null::text, format('available is %s, the transfers say %s', b.available, coalesce(a.amount, 0))
+	from payout.balance b left join available a on a.merchant_id = b.merchant_id
+	where b.available <> coalesce(a.amount, 0)
+	union all
+	select 'balance_not_negative', b.merchant_id, null, format('available is %s', b.available)
+	from payout.balance b where b.available < 0
+	union all
+	-- A deduction counts to the day on which it got the balance's row; its transfer was written shortly before, at
+	-- midnight perhaps on the day before.
+	select 'balance_day_total', b.merchant_id, null, format('day_total of %s is %s, the transfers say %s', b.day, b.day_total, d.least_total)
+	from payout.balance b,
+	lateral (select coalesce(sum(t.amount) filter (where t.at >= b.day::timestamp at time zone interval '+07:00'), 0) as least_total,
+				coalesce(sum(t.amount), 0) as most_total
+			 from payout.transfer t
+			 where t.merchant_id = b.merchant_id and t.kind = 'deduct'
+			 and t.at >= b.day::timestamp at time zone interval '+07:00' - interval '10 min') d
+	where b.day_total not between d.least_total and d.most_total
+	union all
+	select 'balance_of_merchant', coalesce(b.merchant_id, m.merchant_id), null,
+		case when m.merchant_id is null then 'a balance without its merchant' else 'a merchant without its balance' end
+	from payout.balance b full join payout.merchant m on m.merchant_id = b.merchant_id
+	where b.merchant_id is null or m.merchant_id is null
+	union all
+	select 'transfer_of_merchant', a.merchant_id, null, 'transfers without their balance'
+	from available a where not exists (select from payout.balance b where b.merchant_id = a.merchant_id);
+end;
+comment on function payout.verify_balance() is 'verify: balances equal their transfers';
+
+-- Transfers, each by itself: between the accounts of its kind, with its payout, and over the whole amount or fee.
+create function payout.verify_transfer() returns setof payout.violation
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+	with way (kind, debit, credit) as (values
+		('top_up', 'funding', 'available'),
+		('withdraw', 'available', 'funding'),
+		('deduct', 'available', 'in_transit'),
+		('fee', 'available', 'fee'),
+		('settle', 'in_transit', 'settlement'),
+		('refund', 'in_transit', 'available'),
+		('fee_refund', 'fee', 'available'),
+		('return', 'settlement', 'available'),
+		('loss', 'platform_loss', 'settlement'))
+	select 'transfer_accounts', t.merchant_id, t.txid, format('%s goes from %s to %s', t.kind, t.debit_account, t.credit_account)
+	from payout.transfer t
+	where (t.kind, split_part(t.debit_account, '/', 1), split_part(t.credit_account, '/', 1))
+		not in (select w.kind, w.debit, w.credit from way w)
+	union all
+	select 'transfer_has_payout', t.merchant_id, t.txid, format('%s of %s without its payout', t.kind, t.amount)
+	from payout.transfer t
+	where t.txid is not null
+	and not exists (select from payout.payout p where p.merchant_id = t.merchant_id and p.txid = t.txid)
+	union all
+	select 'transfer_amount', t.merchant_id, t.txid,
+		format('%s of %s %s, the payout says %s and fee %s %s', t.kind, t.amount, t.currency, p.amount, p.fee, p.currency)
+	from payout.transfer t join payout.payout p on p.merchant_id = t.merchant_id and p.txid = t.txid
+	where t.currency <> p.currency
+	or t.amount <> case when t.kind in ('fee', 'fee_refund') then p.fee else p.amount end
+	union all
+	select 'transfer_settlement', t.merchant_id, t.txid, format('%s from %s to %s, the channel is %s', t.kind, t.debit_account, t.credit_account, p.channel_id)
+	from payout.transfer t join payout.payout p on p.merchant_id = t.merchant_id and p.txid = t.txid
+	where t.kind in ('settle', 'return', 'loss')
+	and 'settlement/' || p.channel_id not in (t.debit_account, t.credit_account);
+end;
+comment on function payout.verify_transfer() is 'verify: each transfer goes between the right accounts and has its payout and its amount';
+
+-- A payout's transfers together: where they say the money is fits the state, and the merchant paid neither more nor
+-- less than that. The position is read from what each account holds, not from payout.money_position, which decides
+-- what is transferred and so cannot be its own witness.
+create function payout.verify_money() returns setof payout.violation
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+	with fits (kind, state, positions) as (values
+		('disbursement', 'registered', '{none}'::text[]),
+		('disbursement', 'rejected', '{none}'),
+		('disbursement', 'scheduled', '{in_transit}'),
+		('disbursement', 'approved', '{in_transit}'),
+		('disbursement', 'dispatching', '{in_transit}'),
+		('disbursement', 'processing', '{in_transit}'),
+		('disbursement', 'suspect', '{in_transit}'),
+		('disbursement', 'paid', '{settled}'),
+		('disbursement', 'cancelled', '{refunded}'),
+		-- a dispute may end as failed after a return, and as returned after a refund
+		('disbursement', 'failed', '{refunded,returned}'),
+		('disbursement', 'returned', '{returned,refunded}'),
+		('disbursement', 'disputed', '{settled,refunded,returned}')),
+	held as (
+		select t.merchant_id, t.txid,
+			sum(case when t.credit_account = 'available' then t.amount when t.debit_account = 'available' then -t.amount else 0 end) as available,
+			sum(case when t.credit_account = 'in_transit' then t.amount when t.debit_account = 'in_transit' then -t.amount else 0 end) as in_transit,
+			sum(case when t.credit_account like 'settlement/%' then t.amount when t.debit_account like 'settlement/%' then -t.amount else 0 end) as settled,
+			bool_or(t.kind = 'return') as was_returned, bool_or(t.kind = 'loss') as was_lost
+		from payout.transfer t where t.txid is not null
+		group by t.merchant_id, t.txid),
+	located as (
+		select p.merchant_id, p.txid, p.kind, p.state, p.amount, p.fee, coalesce(h.available, 0) as available, coalesce(h.was_lost, false) as was_lost,
+			case when h.txid is null then 'none'
+				when h.in_transit = p.amount and h.settled = 0 then 'in_transit'
+				when h.in_transit = 0 and h.settled = p.amount then 'settled'
+				when h.in_transit = 0 and h.settled = 0 and h.was_returned then 'returned'
+				when h.in_transit = 0 and h.settled = 0 then 'refunded'
+				else format('%s in transit and %s settled', h.in_transit, h.settled) end as position
+		from payout.payout p left join held h on h.merchant_id = p.merchant_id and h.txid = p.txid)
+	select 'money_fits_state', l.merchant_id, l.txid, format('state is %s, the money is %s', l.state, l.position)
+	from located l
+	where not exists (select from fits f where f.kind = l.kind and f.state = l.state and l.position = any (f.positions))
+	union all
+	select 'money_of_merchant', l.merchant_id, l.txid,
+		format('the merchant''s balance moved by %s for amount %s and fee %s, the money is %s', l.available, l.amount, l.fee, l.position)
+	from located l
+	where case
+		when l.position = 'none' then l.fee <> 0
+		when l.position = 'refunded' then l.available <> 0
+		when l.position = 'in_transit' or (l.position = 'settled' and not l.was_lost) then l.available <> -(l.amount + l.fee)
+		when l.position in ('returned', 'settled') then l.available not in (0, -l.fee)
+		else l.available > 0 end;
+end;
+comment on function payout.verify_money() is 'verify: a payout''s money is where its state says, and the merchant was charged accordingly';
+
+-- The history leads without a gap from registration to the present state, by allowed moves only.
+create function payout.verify_history() returns setof payout.violation
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+	with step as (
+		select e.merchant_id, e.txid, e.event_no, e.from_state, e.to_state,
+			row_number() over w as expected_no, lag(e.to_state) over w as last_state, lead(e.event_no) over w is null as is_last
+		from payout.payout_event e
+		window w as (partition by e.merchant_id, e.txid order by e.event_no))
+	select 'history_without_gaps', s.merchant_id, s.txid, format('row %s is numbered %s', s.expected_no, s.event_no)
+	from step s where s.event_no <> s.expected_no
+	union all
+	select 'history_begins', s.merchant_id, s.txid, format('the first row leads from %s to %s', coalesce(s.from_state, 'nothing'), s.to_state)
+	from step s where s.expected_no = 1 and (s.from_state is not null or s.to_state <> 'registered')
+	union all
+	select 'history_is_chain', s.merchant_id, s.txid,
+		format('row %s leads from %s, the one before to %s', s.event_no, coalesce(s.from_state, 'nothing'), s.last_state)
+	from step s where s.expected_no > 1 and s.from_state is distinct from s.last_state
+	union all
+	select 'history_move_allowed', s.merchant_id, s.txid, format('row %s leads from %s to %s', s.event_no, s.from_state, s.to_state)
+	from step s join payout.payout p on p.merchant_id = s.merchant_id and p.txid = s.txid
+	where s.from_state <> s.to_state
+	and not exists (select from payout.allowed_move m where m.kind = p.kind and m.from_state = s.from_state and m.to_state = s.to_state)
+	union all
+	select 'history_ends', coalesce(p.merchant_id, s.merchant_id), coalesce(p.txid, s.txid),
+		case when p.txid is null then 'history without its payout'
+			when s.txid is null then 'payout without history'
+			else format('the last row is %s, to %s; the payout counts %s and is %s', s.event_no, s.to_state, p.events, p.state) end
+	from payout.payout p full join (select l.* from step l where l.is_last) s on s.merchant_id = p.merchant_id and s.txid = p.txid
+	where p.txid is null or s.txid is null or s.event_no <> p.events or s.to_state <> p.state
+	union all
+	select 'history_final', p.merchant_id, p.txid, format('state is %s, final_at is %s', p.state, coalesce(p.final_at::text, 'not set'))
+	from payout.payout p
+	where (p.final_at is not null) <> exists (select from payout.allowed_move m where m.kind = p.kind and m.to_state = p.state and m.final);
+end;
+comment on function payout.verify_history() is 'verify: the history leads without a gap, by allowed moves, to the present state';
+
+-- Batches and their members agree.
+create function payout.verify_batch() returns setof payout.violation
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+	-- A notice or a person may settle a member while its batch is on the way; but a batch that is yet to be sent must
+	-- hold no settled member: sending it would pay what was refunded.
+	with fits (state, members) as (values
+		('open', '{dispatching}'::text[]),
+		('sending', '{dispatching,paid,failed,returned,disputed}'),
+		('accepted', '{processing,paid,failed,returned,disputed}'),
+		('refused', '{failed,paid,returned,disputed}'),
+		('split', '{paid,failed,returned,disputed}'),
+		('unknown', '{suspect,paid,failed,returned,disputed}')),
+	members as (
+		select p.channel_id, p.batch_id, count(*) as item_count, sum(p.amount) as total
+		from payout.payout p where p.batch_id is not null
+		group by p.channel_id, p.batch_id)
+	select 'batch_fits_members', p.merchant_id, p.txid, format('state is %s in batch %s, which is %s', p.state, b.batch_id, b.state)
+	from payout.payout p
+	join payout.batch b on b.channel_id = p.channel_id and b.batch_id = p.batch_id
+	where not exists (select from fits f where f.state = b.state and p.state = any (f.members))
+	union all
+	select 'batch_of_payout', p.merchant_id, p.txid, format('state is %s, batch is %s', p.state, coalesce(p.batch_id::text, 'not set'))
+	from payout.payout p
+	where (p.state in ('dispatching', 'processing', 'suspect') and p.batch_id is null)
+	or (p.state in ('registered', 'rejected', 'scheduled', 'cancelled', 'approved') and p.batch_id is not null)
+	or (p.batch_id is not null and not exists (select from payout.batch b where b.channel_id = p.channel_id and b.batch_id = p.batch_id))
+	union all
+	select 'batch_total', null, null,
+		format('batch %s/%s has %s members over %s, it says %s over %s', b.channel_id, b.batch_id,
+			   coalesce(m.item_count, 0), coalesce(m.total, 0), b.item_count, b.total)
+	from payout.batch b
+	left join members m on m.channel_id = b.channel_id and m.batch_id = b.batch_id
+	where b.state <> 'split' and (b.item_count, b.total) is distinct from (m.item_count, m.total)
+	union all
+	select 'batch_parent', null, null, format('batch %s/%s is part of %s, which is %s', b.channel_id, b.batch_id, b.parent_batch_id, coalesce(a.state, 'not there'))
+	from payout.batch b
+	left join payout.batch a on a.channel_id = b.channel_id and a.batch_id = b.parent_batch_id
+	where b.parent_batch_id is not null and a.state is distinct from 'split'
+	union all
+	select 'batch_forgotten', null, null, format('batch %s/%s is to be sent, but has no moment and no member is set aside', b.channel_id, b.batch_id)
+	from payout.batch b
+	where b.state = 'open' and b.due_at is null
+	and not exists (select from payout.payout p join payout.hold h on h.merchant_id = p.merchant_id and h.txid = p.txid
+					where p.channel_id = b.channel_id and p.batch_id = b.batch_id);
+end;
+comment on function payout.verify_batch() is 'verify: batches and their members agree';
+
+-- What was sent: each attempt is completed or of the living worker, and no batch was accepted more than once.
+create function payout.verify_attempt() returns setof payout.violation
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+	select 'attempt_of_living', a.merchant_id, a.txid, format('attempt %s/%s of lane %s has no outcome and its worker is gone', a.channel_id, a.attempt_id, a.lane)
+	from payout.attempt a
+	where a.outcome is null
+	and not exists (select from payout.incarnation i where i.incarnation_id = a.incarnation_id and i.ended_at is null)
+	union all
+	select 'incarnation_is_one', null, null, format('%s lives of the worker have not ended', count(*))
+	from payout.incarnation i where i.ended_at is null
+	having count(*) > 1
+	union all
+	select 'attempt_accepted_once', null, null, format('batch %s/%s was accepted %s times', a.channel_id, a.batch_id, count(*))
+	from payout.attempt a where a.lane = 'dispatch' and a.outcome = 'yes'
+	group by a.channel_id, a.batch_id
+	having count(*) > 1
+	union all
+	select 'attempt_of_batch', null, null, format('batch %s/%s is %s but was accepted in attempt %s', a.channel_id, a.batch_id, coalesce(b.state, 'not there'), a.attempt_id)
+	from payout.attempt a
+	left join payout.batch b on b.channel_id = a.channel_id and b.batch_id = a.batch_id
+	where a.lane = 'dispatch' and (b.batch_id is null or (a.outcome = 'yes' and b.state <> 'accepted'))
+	union all
+	select 'attempt_under_way', null, null, format('batch %s/%s is %s with %s attempts under way', b.channel_id, b.batch_id, b.state, u.attempts)
+	from payout.batch b,
+	lateral (select count(*) as attempts from payout.attempt a
+			 where a.channel_id = b.channel_id and a.batch_id = b.batch_id and a.outcome is null) u
+	where u.attempts <> case when b.state = 'sending' then 1 else 0 end
+	-- set aside because its outcome could not be recorded
+	and not (b.state = 'sending' and u.attempts = 0
+			 and exists (select from payout.payout p join payout.hold h on h.merchant_id = p.merchant_id and h.txid = p.txid
+						 where p.channel_id = b.channel_id and p.batch_id = b.batch_id))
+	union all
+	select 'attempt_has_payout', a.merchant_id, a.txid, format('attempt %s/%s without its payout', a.channel_id, a.attempt_id)
+	from payout.attempt a
+	where a.txid is not null and not exists (select from payout.payout p where p.merchant_id = a.merchant_id and p.txid = a.txid);
+end;
+comment on function payout.verify_attempt() is 'verify: attempts are completed or under way, and no batch was accepted more than once';
+
+-- No payout is forgotten: whatever is not at its end waits in a queue, is under way, or is set aside for a person.
+create function payout.verify_queue() returns setof payout.violation
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+	with waiting as (
+		select p.merchant_id, p.txid, p.state, p.account_check, p.check_due_at, p.dispatch_due_at, p.status_due_at,
+			exists (select from payout.hold h where h.merchant_id = p.merchant_id and h.txid = p.txid) as is_held,
+			exists (select from payout.attempt a where a.merchant_id = p.merchant_id and a.txid = p.txid
+					and a.outcome is null and a.lane = 'validate') as is_validated,
+			exists (select from payout.attempt a where a.merchant_id = p.merchant_id and a.txid = p.txid
+					and a.outcome is null and a.lane = 'check') as is_checked
+		from payout.payout p
+		where p.kind = 'disbursement' and p.state in ('registered', 'scheduled', 'approved', 'processing', 'suspect'))
+	select 'queue_validate', w.merchant_id, w.txid, format('state is %s, the account check is pending and nobody will ask', w.state)
+	from waiting w
+	where w.state in ('registered', 'scheduled', 'approved') and w.account_check = 'pending'
+	and w.check_due_at is null and not w.is_validated and not w.is_held
+	union all
+	select 'queue_dispatch', w.merchant_id, w.txid, format('state is %s, the account check is %s and nobody will send', w.state, w.account_check)
+	from waiting w
+	where w.state in ('scheduled', 'approved') and w.dispatch_due_at is null and not w.is_held
+	and not (w.state = 'approved' and w.account_check in ('pending', 'unavailable') and (w.check_due_at is not null or w.is_validated))
+	union all
+	select 'queue_check', w.merchant_id, w.txid, format('state is %s and nobody will ask the bank', w.state)
+	from waiting w
+	where w.state in ('processing', 'suspect') and w.status_due_at is null and not w.is_checked and not w.is_held
+	union all
+	select 'queue_fits_state', p.merchant_id, p.txid, format('state is %s, due is %s', p.state,
+		concat_ws(', ', 'validate ' || p.check_due_at, 'dispatch ' || p.dispatch_due_at, 'check ' || p.status_due_at))
+	from payout.payout p
+	where (p.check_due_at is not null and p.state not in ('registered', 'scheduled', 'approved'))
+	or (p.dispatch_due_at is not null and p.state not in ('scheduled', 'approved'))
+	or (p.status_due_at is not null and p.state not in ('processing', 'suspect', 'paid'));
+end;
+comment on function payout.verify_queue() is 'verify: no payout is forgotten, and none waits for what its state excludes';
+
+-- References that no foreign key guards, see schema.sql.
+create function payout.verify_reference() returns setof payout.violation
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+	select 'payout_has_merchant', p.merchant_id, p.txid, 'no such merchant'
+	from payout.payout p
+	where not exists (select from payout.merchant m where m.merchant_id = p.merchant_id)
+	union all
+	select 'payout_has_channel', p.merchant_id, p.txid, format('no channel %s', p.channel_id)
+	from payout.payout p
+	where p.channel_id is not null and not exists (select from payout.channel c where c.channel_id = p.channel_id)
+	union all
+	select 'payout_has_bank', p.merchant_id, p.txid, format('no bank %s', p.bank_code)
+	from payout.payout p
+	where p.bank_code is not null and not exists (select from payout.bank b where b.bank_code = p.bank_code)
+	union all
+	select 'batch_has_channel', null, null, format('batch %s without channel %s', b.batch_id, b.channel_id)
+	from payout.batch b
+	where not exists (select from payout.channel c where c.channel_id = b.channel_id)
+	union all
+	select 'hold_has_payout', h.merchant_id, h.txid, format('set aside in lane %s without its payout', h.lane)
+	from payout.hold h
+	where not exists (select from payout.payout p where p.merchant_id = h.merchant_id and p.txid = h.txid);
+end;
+comment on function payout.verify_reference() is 'verify: no orphans';
+
+-- Notifications: each tells of a history row, is in one place, and was not overtaken.
+create function payout.verify_notification() returns setof payout.violation
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+	select 'notification_has_event', n.merchant_id, n.txid, format('notification %s (%s) tells of no such history row', n.event_no, n.event)
+	from payout.notification n
+	where not exists (select from payout.payout_event e where e.merchant_id = n.merchant_id and e.txid = n.txid
+					  and e.event_no = n.event_no and e.event = n.event)
+	union all
+	select 'notification_in_one_place', n.merchant_id, n.txid, format('notification %s is in %s of: due, under way, delivered, given up', n.event_no,
+		num_nonnulls(n.due_at, n.sending_by, n.delivered_at, n.given_up_at))
+	from payout.notification n
+	where num_nonnulls(n.due_at, n.sending_by, n.delivered_at, n.given_up_at) <> 1
+	union all
+	select 'notification_in_order', n.merchant_id, n.txid, format('notification %s waits, a later one did not', n.event_no)
+	from payout.notification n
+	where (n.due_at is not null or n.sending_by is not null)
+	and exists (select from payout.notification l where l.merchant_id = n.merchant_id and l.txid = n.txid
+				and l.event_no > n.event_no and (l.sending_by is not null or l.delivered_at is not null));
+end;
+comment on function payout.verify_notification() is 'verify: notifications tell of history rows, none is forgotten and none overtaken';
+
+create function payout.verify() returns table (check_name text, merchant_id text, txid text, detail text)
+language c stable parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
+comment on function payout.verify() is 'every violated invariant, with the row that violates it; empty when sound. Reads all rows of all tables, locks none';
+
+create function payout.do_verify() returns table (check_name text, merchant_id text, txid text, detail text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+	select * from payout.verify_balance()
+	union all select * from payout.verify_transfer()
+	union all select * from payout.verify_money()
+	union all select * from payout.verify_history()
+	union all select * from payout.verify_batch()
+	union all select * from payout.verify_attempt()
+	union all select * from payout.verify_queue()
+	union all select * from payout.verify_reference()
+	union all select * from payout.verify_notification();
+end;
+comment on function payout.do_verify() is 'work of payout.verify';

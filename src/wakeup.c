@@ -1,0 +1,168 @@
+/*
+ * wakeup.c: a commit wakes the worker; nothing polls on the way of a payout.
+ *
+ * A session that changed something says wakeup_at_commit(); one callback per process, registered once, acts when the
+ * transaction has committed. Latches of other processes are only touched under the lock, and a process takes its
+ * latch out of its place before it exits. PREPARE TRANSACTION and direct inserts wake nobody: the worker's safety poll
+ * covers them.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+#include "wakeup.h"
+
+PG_FUNCTION_INFO_V1(payout_wake);
+
+typedef struct WakeupPlace
+{
+	Oid			database; /* InvalidOid: free */
+	Latch	   *latch;
+} WakeupPlace;
+
+typedef struct WakeupState
+{
+	LWLock	   *lock;
+	Latch	   *launcher;
+	ConditionVariable answers;
+	WakeupPlace workers[WAKEUP_DATABASES_MAX];
+} WakeupState;
+
+static WakeupState *state = NULL;
+static bool wake_pending = false;
+
+Size
+wakeup_shmem_size(void)
+{
+	return MAXALIGN(sizeof(WakeupState));
+}
+
+void
+wakeup_shmem_init(void)
+{
+	bool		found;
+
+	state = ShmemInitStruct("payout wakeup", sizeof(WakeupState), &found);
+	if (!found)
+	{
+		memset(state, 0, sizeof(WakeupState));
+		state->lock = &(GetNamedLWLockTranche("payout"))->lock;
+		ConditionVariableInit(&state->answers);
+	}
+}
+
+bool
+wakeup_is_ready(void)
+{
+	return state != NULL;
+}
+
+static void
+wake_now(void)
+{
+	bool		found = false;
+
+	if (state == NULL)
+		return;
+	LWLockAcquire(state->lock, LW_SHARED);
+	for (int i = 0; i < WAKEUP_DATABASES_MAX && !found; i++)
+		if (state->workers[i].database == MyDatabaseId)
+		{
+			SetLatch(state->workers[i].latch);
+			found = true;
+		}
+	if (!found && state->launcher != NULL)
+		SetLatch(state->launcher);
+	LWLockRelease(state->lock);
+}
+
+/* Commit callbacks must not throw: this one takes a lock that is held for a moment only and sets a latch. */
+static void
+at_transaction_end(XactEvent event, void *arg)
+{
+	if (!wake_pending || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE))
+		return;
+	wake_pending = false;
+	if (event == XACT_EVENT_COMMIT)
+		wake_now();
+}
+
+void
+wakeup_register_callback(void)
+{
+	RegisterXactCallback(at_transaction_end, NULL);
+}
+
+void
+wakeup_at_commit(void)
+{
+	wake_pending = true;
+}
+
+/* wake(): see schema.sql. */
+Datum
+payout_wake(PG_FUNCTION_ARGS)
+{
+	wakeup_at_commit();
+	PG_RETURN_VOID();
+}
+
+static void
+leave_place(int code, Datum arg)
+{
+	LWLockAcquire(state->lock, LW_EXCLUSIVE);
+	if (state->launcher == MyLatch)
+		state->launcher = NULL;
+	for (int i = 0; i < WAKEUP_DATABASES_MAX; i++)
+		if (state->workers[i].latch == MyLatch)
+		{
+			state->workers[i].latch = NULL;
+			state->workers[i].database = InvalidOid;
+		}
+	LWLockRelease(state->lock);
+}
+
+void
+wakeup_register_launcher(void)
+{
+	before_shmem_exit(leave_place, (Datum) 0);
+	LWLockAcquire(state->lock, LW_EXCLUSIVE);
+	state->launcher = MyLatch;
+	LWLockRelease(state->lock);
+}
+
+bool
+wakeup_register_worker(void)
+{
+	bool		registered = false;
+
+	before_shmem_exit(leave_place, (Datum) 0);
+	LWLockAcquire(state->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < WAKEUP_DATABASES_MAX && !registered; i++)
+		if (!OidIsValid(state->workers[i].database))
+		{
+			state->workers[i].database = MyDatabaseId;
+			state->workers[i].latch = MyLatch;
+			registered = true;
+		}
+	LWLockRelease(state->lock);
+	return registered;
+}
+
+void
+wakeup_answered(void)
+{
+	ConditionVariableBroadcast(&state->answers);
+}
+
+ConditionVariable *
+wakeup_answers(void)
+{
+	return &state->answers;
+}
