@@ -215,6 +215,8 @@ begin
 	return new;
 end
 $$;
+create trigger move before update on payout.payout for each row execute function payout.payout_move();
+
 comment on function payout.payout_move() is 'trigger: checks a change of state, moves its money, writes its history and its notification';
 
 create function payout.move_money(p payout.payout, p_money text) returns payout.payout

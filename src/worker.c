@@ -527,7 +527,9 @@ void
 payout_worker_main(Datum database)
 {
 	MemoryContext turn_context;
+	dlist_head	fresh; /* ended since the last turn */
 
+	dlist_init(&fresh);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGINT, SIG_IGN);
@@ -545,8 +547,11 @@ payout_worker_main(Datum database)
 		int64		due_ms = record_again_ms > 0 ? Min(next_turn_ms, record_again_ms) : next_turn_ms;
 		long		wait_ms = Max(due_ms - payout_unix_ms(), 0);
 		long		http_ms = http_timeout_ms();
-		bool		woken = event_loop_wait(http_ms >= 0 ? Min(wait_ms, http_ms) : wait_ms, PG_WAIT_EXTENSION);
-		dlist_head	fresh = DLIST_STATIC_INIT(fresh);
+		bool		woken;
+
+		if (!dlist_is_empty(&fresh))
+			wait_ms = 0;
+		woken = event_loop_wait(http_ms >= 0 ? Min(wait_ms, http_ms) : wait_ms, PG_WAIT_EXTENSION);
 
 		serve_interrupts();
 		MemoryContextSwitchTo(turn_context);
@@ -557,7 +562,9 @@ payout_worker_main(Datum database)
 			dlist_push_tail(&ended, dlist_pop_head_node(&fresh));
 		if (woken)
 			turn(turn_context);
-		http_pump(); /* what was started leaves now */
+		/* What was started leaves now; what ended at once is recorded in the next turn, without waiting. */
+		http_pump();
+		exchange_collect(&fresh);
 		MemoryContextSwitchTo(TopMemoryContext);
 		MemoryContextReset(turn_context);
 	}

@@ -145,9 +145,9 @@ add_header(void *cls, enum MHD_ValueKind kind, const char *key, const char *valu
 	return MHD_YES;
 }
 
-/* /snap/CHANNEL/rest: splits the target; false when it is another path. */
+/* /snap/CHANNEL/...: finds the channel in the target; false when it is another path. */
 static bool
-split_target(const char *uri, char *channel, size_t size, const char **rest)
+find_channel(const char *uri, char *channel, size_t size)
 {
 	size_t length;
 
@@ -158,7 +158,6 @@ split_target(const char *uri, char *channel, size_t size, const char **rest)
 		return false;
 	memcpy(channel, uri + 6, length);
 	channel[length] = '\0';
-	*rest = uri + 6 + length;
 	return true;
 }
 
@@ -166,14 +165,13 @@ static void
 serve(Call *call, struct MHD_Connection *connection, const char *method)
 {
 	char channel[128];
-	const char *rest;
 	const char *values[5];
 	json_t *headers;
 	char *header_text;
 
 	if (call->too_large)
 		call->http = 413;
-	else if (!split_target(call->uri, channel, sizeof(channel), &rest))
+	else if (!find_channel(call->uri, channel, sizeof(channel)))
 		call->http = 404;
 	else if (call->body.size > 0 && memchr(call->body.data, '\0', call->body.size) != NULL)
 		call->http = 400;
@@ -185,7 +183,7 @@ serve(Call *call, struct MHD_Connection *connection, const char *method)
 	json_decref(headers);
 	values[0] = channel;
 	values[1] = method;
-	values[2] = rest;
+	values[2] = call->uri; /* as requested: the bank signed it */
 	values[3] = header_text;
 	values[4] = call->body.size == 0 ? "" : call->body.data;
 	ask_database(call, values);
