@@ -44,8 +44,9 @@ begin
 		approved_at = clock_timestamp(),
 		reason = null,
 		dispatch_due_at = p.scheduled_at,
-		-- an account that could not be checked before is asked for again, for its full time
-		check_due_at = case when p.account_check in ('pending', 'unavailable') then coalesce(p.check_due_at, started) end,
+		-- an account that could not be checked in time is asked for again, for its full time
+		check_due_at = case when p.account_check = 'unavailable' and p.check_due_at is null and p.check_deadline_at <= started
+			then started else p.check_due_at end,
 		check_deadline_at = case when p.account_check in ('pending', 'unavailable')
 			then started + payout.channel_interval(p.channel_id, 'check_deadline_s') else p.check_deadline_at end
 	where u.merchant_id = p_merchant_id and u.txid = p_txid

@@ -20,7 +20,7 @@ PG_FUNCTION_INFO_V1(payout_require_amount);
 typedef struct CharacterSet
 {
 	const char *name;
-	bool		(*allows)(unsigned char byte);
+	bool (*allows)(unsigned char byte);
 	const char *words;
 } CharacterSet;
 
@@ -85,16 +85,16 @@ parse_sqlstate(const char *code)
 Datum
 payout_require_text(PG_FUNCTION_ARGS)
 {
-	char	   *argument = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	int			length_min = PG_GETARG_INT32(2);
-	int			length_max = PG_GETARG_INT32(3);
+	char *argument = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	int length_min = PG_GETARG_INT32(2);
+	int length_max = PG_GETARG_INT32(3);
 	const CharacterSet *set = find_character_set(text_to_cstring(PG_GETARG_TEXT_PP(4)));
-	int			sqlstate = parse_sqlstate(text_to_cstring(PG_GETARG_TEXT_PP(5)));
-	text	   *value;
+	int sqlstate = parse_sqlstate(text_to_cstring(PG_GETARG_TEXT_PP(5)));
+	text *value;
 	const char *bytes;
-	int			size;
-	int			length;
-	bool		blank = true;
+	int size;
+	int length;
+	bool blank = true;
 
 	if (PG_ARGISNULL(1))
 		ereport(ERROR, (errcode(sqlstate), errmsg("argument \"%s\" is null", argument),
@@ -111,8 +111,10 @@ payout_require_text(PG_FUNCTION_ARGS)
 		unsigned char byte = (unsigned char) bytes[i];
 
 		if (!set->allows(byte))
-			ereport(ERROR, (errcode(sqlstate), errmsg("argument \"%s\" has a character that is not allowed", argument),
-							errdetail("It stands at byte %d.", i + 1), errhint("Allowed are %s.", set->words)));
+			ereport(ERROR,
+					(errcode(sqlstate),
+					 errmsg("argument \"%s\" has a character that is not allowed", argument),
+					 errdetail("It stands at byte %d.", i + 1), errhint("Allowed are %s.", set->words)));
 		if (byte != ' ')
 			blank = false;
 	}
@@ -122,8 +124,7 @@ payout_require_text(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(value);
 }
 
-static pg_attribute_noreturn() void
-refuse_amount(const char *argument, const char *what)
+static pg_attribute_noreturn() void refuse_amount(const char *argument, const char *what)
 {
 	ereport(ERROR, (errcode(PY_AMOUNT_OUT_OF_BOUNDS), errmsg("argument \"%s\" %s", argument, what),
 					errhint("An amount is positive, below 10000000000000000 and has at most two decimals.")));
@@ -133,11 +134,11 @@ refuse_amount(const char *argument, const char *what)
 Datum
 payout_require_amount(PG_FUNCTION_ARGS)
 {
-	char	   *argument = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	Datum		value;
-	Datum		rounded;
-	Datum		zero;
-	Datum		limit;
+	char *argument = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Datum value;
+	Datum rounded;
+	Datum zero;
+	Datum limit;
 
 	if (PG_ARGISNULL(1))
 		refuse_amount(argument, "is null");

@@ -19,10 +19,10 @@ PG_FUNCTION_INFO_V1(payout_require_preload);
 Datum
 payout_identity(PG_FUNCTION_ARGS)
 {
-	TupleDesc	desc;
-	bytea	   *digest = palloc(VARHDRSZ + SECRET_DIGEST_LEN);
-	Datum		values[3];
-	bool		nulls[3] = {false, false, false};
+	TupleDesc desc;
+	bytea *digest = palloc(VARHDRSZ + SECRET_DIGEST_LEN);
+	Datum values[3];
+	bool nulls[3] = {false, false, false};
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");

@@ -21,9 +21,9 @@
 
 typedef struct Breaker
 {
-	char		host[BREAKER_HOST_LEN];
-	int			failures;
-	int64		rests_until_ms;
+	char host[BREAKER_HOST_LEN];
+	int failures;
+	int64 rests_until_ms;
 } Breaker;
 
 static HTAB *breakers = NULL;
@@ -42,10 +42,10 @@ breaker_host(const char *url)
 static Breaker *
 find(const char *url, HASHACTION action)
 {
-	char		key[BREAKER_HOST_LEN] = {0};
-	char	   *host = breaker_host(url);
-	Breaker    *breaker;
-	bool		found;
+	char key[BREAKER_HOST_LEN] = {0};
+	char *host = breaker_host(url);
+	Breaker *breaker;
+	bool found;
 
 	if (breakers != NULL && hash_get_num_entries(breakers) > BREAKER_HOSTS_MAX)
 	{
@@ -54,7 +54,7 @@ find(const char *url, HASHACTION action)
 	}
 	if (breakers == NULL)
 	{
-		HASHCTL		ctl = {.keysize = BREAKER_HOST_LEN, .entrysize = sizeof(Breaker), .hcxt = TopMemoryContext};
+		HASHCTL ctl = {.keysize = BREAKER_HOST_LEN, .entrysize = sizeof(Breaker), .hcxt = TopMemoryContext};
 
 		breakers = hash_create("payout breakers", 64, &ctl, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 	}
@@ -72,8 +72,8 @@ find(const char *url, HASHACTION action)
 void
 breaker_report(const char *url, bool answered)
 {
-	Breaker    *breaker = find(url, answered ? HASH_FIND : HASH_ENTER);
-	uint64		random;
+	Breaker *breaker = find(url, answered ? HASH_FIND : HASH_ENTER);
+	uint64 random;
 
 	if (breaker == NULL)
 		return;
@@ -88,14 +88,14 @@ breaker_report(const char *url, bool answered)
 		return;
 	if (!pg_strong_random(&random, sizeof(random)))
 		random = 0;
-	breaker->rests_until_ms = payout_unix_ms()
-		+ backoff_ms(breaker->failures - BREAKER_FAILURES + 1, BREAKER_BASE_MS, BREAKER_MAX_MS, 0.2, random);
+	breaker->rests_until_ms = payout_unix_ms() + backoff_ms(breaker->failures - BREAKER_FAILURES + 1,
+															BREAKER_BASE_MS, BREAKER_MAX_MS, 0.2, random);
 }
 
 int
 breaker_allows(const char *url, int limit, int64 *rests_until_ms)
 {
-	Breaker    *breaker = find(url, HASH_FIND);
+	Breaker *breaker = find(url, HASH_FIND);
 
 	if (breaker == NULL || breaker->failures < BREAKER_FAILURES)
 		return limit;

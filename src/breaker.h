@@ -12,7 +12,7 @@ extern void breaker_report(const char *url, bool answered);
  * How many exchanges may be started with the host now, at most limit: 0 while it rests (then *rests_until_ms, real
  * milliseconds since 1970, is set), 1 when it is tried again, else limit.
  */
-extern int	breaker_allows(const char *url, int limit, int64 *rests_until_ms);
+extern int breaker_allows(const char *url, int limit, int64 *rests_until_ms);
 
 /* The part of a URL that names the host: scheme://name:port, palloc'ed. */
 extern char *breaker_host(const char *url);

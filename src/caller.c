@@ -31,7 +31,7 @@ PG_FUNCTION_INFO_V1(payout_may_read);
 PG_FUNCTION_INFO_V1(payout_may_read_all);
 
 /* The role that called the public function now running; InvalidOid outside of one. */
-static Oid	current_caller = InvalidOid;
+static Oid current_caller = InvalidOid;
 
 /* The role that answers for what is happening now. */
 static Oid
@@ -43,11 +43,11 @@ answering_role(void)
 Oid
 caller_extension_owner(void)
 {
-	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
+	Relation rel = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	Oid			owner = InvalidOid;
+	HeapTuple tuple;
+	Oid owner = InvalidOid;
 
 	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum("payout"));
 	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
@@ -57,7 +57,8 @@ caller_extension_owner(void)
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	if (!OidIsValid(owner))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("extension \"payout\" is not installed in this database"),
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("extension \"payout\" is not installed in this database"),
 						errhint("Use CREATE EXTENSION payout.")));
 	return owner;
 }
@@ -67,22 +68,23 @@ static bool
 is_granted(Oid role, int kinds, const char *scope)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid			types[] = {OIDOID, BOOLOID, BOOLOID, BOOLOID, BOOLOID, TEXTOID};
-	Datum		values[6];
-	char		nulls[6] = "     ";
-	bool		granted;
+	Oid types[] = {OIDOID, BOOLOID, BOOLOID, BOOLOID, BOOLOID, TEXTOID};
+	Datum values[6];
+	char nulls[6] = "     ";
+	bool granted;
 
 	SPI_connect();
 	if (plan == NULL)
 	{
-		plan = SPI_prepare("select from payout.access_grant g"
-						   " where pg_catalog.pg_has_role($1, (select r.oid from pg_catalog.pg_roles r"
-						   " where r.rolname operator(pg_catalog.=) g.role_name), 'USAGE')"
-						   " and ((g.kind operator(pg_catalog.=) 'merchant' and $2 and g.scope operator(pg_catalog.=) $6)"
-						   " or (g.kind operator(pg_catalog.=) 'cvs' and $3 and g.scope operator(pg_catalog.=) $6)"
-						   " or (g.kind operator(pg_catalog.=) 'operator' and $4)"
-						   " or (g.kind operator(pg_catalog.=) 'analyst' and $5)) limit 1",
-						   6, types);
+		plan = SPI_prepare(
+			"select from payout.access_grant g"
+			" where pg_catalog.pg_has_role($1, (select r.oid from pg_catalog.pg_roles r"
+			" where r.rolname operator(pg_catalog.=) g.role_name), 'USAGE')"
+			" and ((g.kind operator(pg_catalog.=) 'merchant' and $2 and g.scope operator(pg_catalog.=) $6)"
+			" or (g.kind operator(pg_catalog.=) 'cvs' and $3 and g.scope operator(pg_catalog.=) $6)"
+			" or (g.kind operator(pg_catalog.=) 'operator' and $4)"
+			" or (g.kind operator(pg_catalog.=) 'analyst' and $5)) limit 1",
+			6, types);
 		if (plan == NULL || SPI_keepplan(plan) != 0)
 			elog(ERROR, "could not prepare the look-up of grants");
 	}
@@ -118,17 +120,20 @@ switch_to_owner(Oid owner, CallerState *saved)
 void
 caller_enter(int kinds, const char *scope, const char *function_name, CallerState *saved)
 {
-	Oid			role = GetUserId();
-	Oid			owner = caller_extension_owner();
+	Oid role = GetUserId();
+	Oid owner = caller_extension_owner();
 
 	saved->outer_caller = current_caller;
 	switch_to_owner(owner, saved);
 	if (!may_act(role, owner, kinds, scope))
 	{
 		SetUserIdAndSecContext(saved->user, saved->security);
-		ereport(ERROR, (errcode(PY_NOT_PERMITTED), errmsg("role \"%s\" may not call payout.%s here",
-														  GetUserNameFromId(role, false), function_name),
-						errhint("A role acts for a merchant, a store, or as an operator by its grants in payout.access_grant.")));
+		ereport(
+			ERROR,
+			(errcode(PY_NOT_PERMITTED),
+			 errmsg("role \"%s\" may not call payout.%s here", GetUserNameFromId(role, false), function_name),
+			 errhint(
+				 "A role acts for a merchant, a store, or as an operator by its grants in payout.access_grant.")));
 	}
 	current_caller = role;
 }
@@ -150,10 +155,10 @@ payout_caller(PG_FUNCTION_ARGS)
 static bool
 may_read(int kinds, const char *scope)
 {
-	Oid			role = GetUserId();
-	Oid			owner = caller_extension_owner();
+	Oid role = GetUserId();
+	Oid owner = caller_extension_owner();
 	CallerState saved;
-	bool		may;
+	bool may;
 
 	switch_to_owner(owner, &saved);
 	may = may_act(role, owner, kinds, scope);
@@ -165,7 +170,7 @@ may_read(int kinds, const char *scope)
 Datum
 payout_may_read(PG_FUNCTION_ARGS)
 {
-	char	   *merchant_id = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *merchant_id = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
 
 	PG_RETURN_BOOL(may_read(ACCESS_MERCHANT | ACCESS_OPERATOR | ACCESS_ANALYST, merchant_id));
 }

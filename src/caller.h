@@ -7,15 +7,15 @@
 
 /* Kinds of access; who holds which for what is in payout.access_grant. */
 #define ACCESS_MERCHANT 0x01 /* the function's first argument must be the role's own merchant */
-#define ACCESS_CVS		0x02 /* the function's first argument must be the role's own store */
+#define ACCESS_CVS 0x02		 /* the function's first argument must be the role's own store */
 #define ACCESS_OPERATOR 0x04
-#define ACCESS_ANALYST	0x08
+#define ACCESS_ANALYST 0x08
 
 typedef struct CallerState
 {
-	Oid			user;
-	int			security;
-	Oid			outer_caller;
+	Oid user;
+	int security;
+	Oid outer_caller;
 } CallerState;
 
 /*
@@ -27,6 +27,6 @@ extern void caller_enter(int kinds, const char *scope, const char *function_name
 extern void caller_leave(const CallerState *saved);
 
 /* The owner of the extension. Needs a transaction. */
-extern Oid	caller_extension_owner(void);
+extern Oid caller_extension_owner(void);
 
 #endif /* PAYOUT_CALLER_H */

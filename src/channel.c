@@ -26,7 +26,7 @@ channel_list(void)
 BankChannel *
 channel_find(const char *channel_id)
 {
-	dlist_iter	iter;
+	dlist_iter iter;
 
 	dlist_foreach(iter, &channels)
 	{
@@ -51,7 +51,7 @@ channel_drop_token(BankChannel *channel)
 static int
 option_int(const Jsonb *options, const char *name)
 {
-	char	   *text = json_text(options, name, NULL);
+	char *text = json_text(options, name, NULL);
 
 	return text != NULL ? atoi(text) : 0;
 }
@@ -67,16 +67,18 @@ wipe(char *secret)
 static char *
 open_secret(HeapTuple row, TupleDesc desc, int attno, const char *channel_id, const char *name)
 {
-	bool		isnull;
-	Datum		sealed = SPI_getbinval(row, desc, attno, &isnull);
-	char	   *secret;
+	bool isnull;
+	Datum sealed = SPI_getbinval(row, desc, attno, &isnull);
+	char *secret;
 
 	if (isnull)
 		return NULL;
 	secret = secret_open(psprintf("channel:%s", channel_id), name, DatumGetByteaPP(sealed));
 	if (secret == NULL)
-		ereport(WARNING, (errmsg("secret \"%s\" of channel \"%s\" was not sealed with this payout.secret_file", name, channel_id),
-						  errhint("Set it again with payout.set_secret.")));
+		ereport(WARNING,
+				(errmsg("secret \"%s\" of channel \"%s\" was not sealed with this payout.secret_file", name,
+						channel_id),
+				 errhint("Set it again with payout.set_secret.")));
 	return secret;
 }
 
@@ -86,10 +88,10 @@ load(BankChannel *channel, HeapTuple row, TupleDesc desc, const char *version)
 {
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "payout channel", ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	bool		isnull;
-	Jsonb	   *options = DatumGetJsonbPCopy(SPI_getbinval(row, desc, 6, &isnull));
-	char	   *encoding = json_text(options, "signature_encoding", NULL);
-	char	   *ms = json_text(options, "timestamp_ms", NULL);
+	bool isnull;
+	Jsonb *options = DatumGetJsonbPCopy(SPI_getbinval(row, desc, 6, &isnull));
+	char *encoding = json_text(options, "signature_encoding", NULL);
+	char *ms = json_text(options, "timestamp_ms", NULL);
 
 	wipe(channel->private_key);
 	wipe(channel->client_secret);
@@ -106,7 +108,8 @@ load(BankChannel *channel, HeapTuple row, TupleDesc desc, const char *version)
 	channel->signed_path_prefix = json_text(options, "signed_path_prefix", NULL);
 	channel->ca_file = json_text(options, "ca_file", NULL);
 	channel->client_certificate = json_text(options, "client_certificate", NULL);
-	channel->encoding = encoding != NULL && strcmp(encoding, "hex") == 0 ? SNAP_ENCODING_HEX : SNAP_ENCODING_BASE64;
+	channel->encoding =
+		encoding != NULL && strcmp(encoding, "hex") == 0 ? SNAP_ENCODING_HEX : SNAP_ENCODING_BASE64;
 	channel->timestamp_ms = ms != NULL && strcmp(ms, "true") == 0;
 	channel->in_flight_max = option_int(options, "in_flight_max");
 	channel->connect_timeout_ms = option_int(options, "connect_timeout_ms");
@@ -132,13 +135,14 @@ void
 channel_read_all(void)
 {
 	static SPIPlanPtr plan = NULL;
-	dlist_iter	iter;
+	dlist_iter iter;
 
 	if (plan == NULL)
 	{
-		plan = SPI_prepare("select channel_id, protocol, base_url, version, paused, options, private_key, client_secret"
-						   " from payout.worker_channels()",
-						   0, NULL);
+		plan = SPI_prepare(
+			"select channel_id, protocol, base_url, version, paused, options, private_key, client_secret"
+			" from payout.worker_channels()",
+			0, NULL);
 		if (plan == NULL || SPI_keepplan(plan) != 0)
 			elog(ERROR, "could not prepare the reading of channels");
 	}
@@ -148,10 +152,10 @@ channel_read_all(void)
 		dlist_container(BankChannel, node, iter.cur)->seen = false;
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		HeapTuple	row = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		char	   *channel_id = SPI_getvalue(row, desc, 1);
-		char	   *version = SPI_getvalue(row, desc, 4);
+		HeapTuple row = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		char *channel_id = SPI_getvalue(row, desc, 1);
+		char *version = SPI_getvalue(row, desc, 4);
 		BankChannel *channel = channel_find(channel_id);
 
 		if (channel == NULL)

@@ -23,35 +23,35 @@ struct Protocol;
 
 typedef struct BankChannel
 {
-	dlist_node	node;
-	char		channel_id[33];
-	bool		seen; /* in the last reading */
-	bool		paused;
-	char	   *version;
+	dlist_node node;
+	char channel_id[33];
+	bool seen; /* in the last reading */
+	bool paused;
+	char *version;
 	MemoryContext context; /* of everything below that a new version replaces */
 	const struct Protocol *protocol;
-	char	   *base_url;
-	char	   *client_id;
-	char	   *partner_id;
-	char	   *channel_header;
-	char	   *path_prefix;
-	char	   *signed_path_prefix; /* NULL: that of the URL */
-	char	   *ca_file;			/* NULL: the system's */
-	char	   *client_certificate; /* NULL: none */
-	char	   *private_key;		/* NULL: missing, or sealed with another file */
-	char	   *client_secret;		/* the same */
+	char *base_url;
+	char *client_id;
+	char *partner_id;
+	char *channel_header;
+	char *path_prefix;
+	char *signed_path_prefix; /* NULL: that of the URL */
+	char *ca_file;			  /* NULL: the system's */
+	char *client_certificate; /* NULL: none */
+	char *private_key;		  /* NULL: missing, or sealed with another file */
+	char *client_secret;	  /* the same */
 	SnapEncoding encoding;
-	bool		timestamp_ms;
-	int			in_flight_max;
-	int			connect_timeout_ms;
-	int			request_timeout_ms;
+	bool timestamp_ms;
+	int in_flight_max;
+	int connect_timeout_ms;
+	int request_timeout_ms;
 
 	/* lives on over versions */
-	char	   *token; /* in TopMemoryContext; NULL: none */
-	int64		token_ends_ms;
-	bool		token_asked;
-	dlist_head	waiting; /* exchanges that wait for the token */
-	int			in_flight[BANK_LANES];
+	char *token; /* in TopMemoryContext; NULL: none */
+	int64 token_ends_ms;
+	bool token_asked;
+	dlist_head waiting; /* exchanges that wait for the token */
+	int in_flight[BANK_LANES];
 } BankChannel;
 
 /* Reads the table anew. Needs a transaction and SPI. Channels keep their address for the life of the worker. */

@@ -30,29 +30,32 @@ PG_FUNCTION_INFO_V1(payout_check_status);
 
 typedef struct StatusQuestion
 {
-	char	   *merchant_id;
-	char	   *txid;
+	char *merchant_id;
+	char *txid;
 	TimestampTz asked_at;
-	char	   *state;
-	bool		answered;
+	char *state;
+	bool answered;
 } StatusQuestion;
 
 /* Runs as the owner: queues the question, or looks whether it has been answered. */
 static void
 work(StatusQuestion *question, bool ask, MemoryContext context)
 {
-	Oid			types[] = {TEXTOID, TEXTOID, TIMESTAMPTZOID};
-	Datum		values[] = {CStringGetTextDatum(question->merchant_id != NULL ? question->merchant_id : ""),
-							CStringGetTextDatum(question->txid != NULL ? question->txid : ""), TimestampTzGetDatum(question->asked_at)};
+	Oid types[] = {TEXTOID, TEXTOID, TIMESTAMPTZOID};
+	Datum values[] = {CStringGetTextDatum(question->merchant_id != NULL ? question->merchant_id : ""),
+					  CStringGetTextDatum(question->txid != NULL ? question->txid : ""),
+					  TimestampTzGetDatum(question->asked_at)};
 	CallerState saved;
 
 	caller_enter(ACCESS_MERCHANT | ACCESS_OPERATOR, question->merchant_id, "check_status", &saved);
 	PG_TRY();
 	{
-		if (ask && SPI_execute_with_args("select payout.do_request_check($1, $2)", 2, types, values, NULL, false, 0) != SPI_OK_SELECT)
+		if (ask && SPI_execute_with_args("select payout.do_request_check($1, $2)", 2, types, values, NULL,
+										 false, 0) != SPI_OK_SELECT)
 			elog(ERROR, "could not ask for a status check");
-		if (SPI_execute_with_args("select state, answered from payout.check_answered($1, $2, $3)", 3, types, values, NULL, false, 0) != SPI_OK_SELECT
-			|| SPI_processed != 1)
+		if (SPI_execute_with_args("select state, answered from payout.check_answered($1, $2, $3)", 3, types,
+								  values, NULL, false, 0) != SPI_OK_SELECT ||
+			SPI_processed != 1)
 			elog(ERROR, "could not look at a status check");
 	}
 	PG_FINALLY();
@@ -60,23 +63,26 @@ work(StatusQuestion *question, bool ask, MemoryContext context)
 		caller_leave(&saved);
 	}
 	PG_END_TRY();
-	question->state = MemoryContextStrdup(context, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	question->state =
+		MemoryContextStrdup(context, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
 	question->answered = strcmp(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2), "t") == 0;
 }
 
 static int64
 wait_ms(FunctionCallInfo fcinfo)
 {
-	Interval   *max_wait;
-	double		seconds;
+	Interval *max_wait;
+	double seconds;
 
 	if (PG_ARGISNULL(2))
-		ereport(ERROR, (errcode(PY_BAD_INPUT), errmsg("argument \"max_wait\" is null"), errhint("Give an interval, for example '10 s'.")));
+		ereport(ERROR, (errcode(PY_BAD_INPUT), errmsg("argument \"max_wait\" is null"),
+						errhint("Give an interval, for example '10 s'.")));
 	max_wait = PG_GETARG_INTERVAL_P(2);
-	seconds = (double) max_wait->time / USECS_PER_SEC + (double) max_wait->day * SECS_PER_DAY
-		+ (double) max_wait->month * DAYS_PER_MONTH * SECS_PER_DAY;
+	seconds = (double) max_wait->time / USECS_PER_SEC + (double) max_wait->day * SECS_PER_DAY +
+			  (double) max_wait->month * DAYS_PER_MONTH * SECS_PER_DAY;
 	if (seconds < 0 || seconds > MAX_WAIT_S)
-		ereport(ERROR, (errcode(PY_BAD_INPUT), errmsg("argument \"max_wait\" is out of bounds"), errhint("It must be from 0 to one day.")));
+		ereport(ERROR, (errcode(PY_BAD_INPUT), errmsg("argument \"max_wait\" is out of bounds"),
+						errhint("It must be from 0 to one day.")));
 	return (int64) (seconds * 1000);
 }
 
@@ -88,7 +94,7 @@ wait_for_answer(StatusQuestion *question, TimestampTz deadline, MemoryContext co
 	ConditionVariablePrepareToSleep(answers);
 	while (!question->answered && GetCurrentTimestamp() < deadline)
 	{
-		long		left_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
+		long left_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
 
 		/* Interrupts are served inside; an error leaves the list of waiters by itself. */
 		ConditionVariableTimedSleep(answers, Min(left_ms, LOOK_EVERY_MS), PG_WAIT_EXTENSION);
@@ -104,14 +110,16 @@ payout_check_status(PG_FUNCTION_ARGS)
 {
 	MemoryContext context = CurrentMemoryContext;
 	StatusQuestion question = {0};
-	int64		max_wait_ms;
+	int64 max_wait_ms;
 	TimestampTz deadline;
-	TupleDesc	desc;
-	Datum		values[1];
-	bool		nulls[1] = {false};
+	TupleDesc desc;
+	Datum values[1];
+	bool nulls[1] = {false};
 
-	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) || castNode(CallContext, fcinfo->context)->atomic)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION), errmsg("payout.check_status cannot run inside a transaction block"),
+	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
+		castNode(CallContext, fcinfo->context)->atomic)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+						errmsg("payout.check_status cannot run inside a transaction block"),
 						errhint("Use payout.request_check and payout.inquiry there.")));
 	if (!wakeup_is_ready())
 		ereport(ERROR, (errcode(PY_NOT_PRELOADED), errmsg("the library payout is not preloaded"),

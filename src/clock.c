@@ -24,7 +24,8 @@ payout_now(void)
 int64
 payout_unix_ms(void)
 {
-	return GetCurrentTimestamp() / 1000 + (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * 1000;
+	return GetCurrentTimestamp() / 1000 +
+		   (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * 1000;
 }
 
 Datum
@@ -37,12 +38,13 @@ payout_clock(PG_FUNCTION_ARGS)
 Datum
 payout_backoff_ms(PG_FUNCTION_ARGS)
 {
-	uint64		random;
+	uint64 random;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_ARGISNULL(3))
 		ereport(ERROR, (errcode(PY_BAD_INPUT), errmsg("arguments of payout.backoff_ms are null"),
 						errhint("Give tries, base_ms, max_ms and jitter.")));
 	if (!pg_strong_random(&random, sizeof(random)))
 		random = 0;
-	PG_RETURN_INT64(backoff_ms(Max(PG_GETARG_INT32(0), 0), PG_GETARG_INT64(1), PG_GETARG_INT64(2), PG_GETARG_FLOAT8(3), random));
+	PG_RETURN_INT64(backoff_ms(Max(PG_GETARG_INT32(0), 0), PG_GETARG_INT64(1), PG_GETARG_INT64(2),
+							   PG_GETARG_FLOAT8(3), random));
 }

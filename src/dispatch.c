@@ -30,8 +30,8 @@ read_item(uint64 row, BankItem *item)
 static bytea *
 read_digest(uint64 row)
 {
-	bool		isnull;
-	Datum		digest = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 6, &isnull);
+	bool isnull;
+	Datum digest = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 6, &isnull);
 
 	return isnull ? NULL : DatumGetByteaPCopy(digest);
 }
@@ -40,10 +40,10 @@ read_digest(uint64 row)
 static Exchange *
 read_batch(BankChannel *channel, uint64 first, uint64 end, dlist_head *claimed)
 {
-	Exchange   *exchange = exchange_new(LANE_DISPATCH, channel);
+	Exchange *exchange = exchange_new(LANE_DISPATCH, channel);
 	MemoryContext old = MemoryContextSwitchTo(exchange->context);
-	BankOrder  *order = &exchange->order;
-	bool		isnull;
+	BankOrder *order = &exchange->order;
+	bool isnull;
 
 	dlist_push_tail(claimed, &exchange->node);
 	order->item_count = (int) (end - first);
@@ -54,7 +54,8 @@ read_batch(BankChannel *channel, uint64 first, uint64 end, dlist_head *claimed)
 	order->service = atoi(lane_column(first, 3));
 	order->call = order->service == 20 ? CALL_BULK : CALL_TRANSFER;
 	order->source_account_no = lane_column(first, 4);
-	order->transaction_date = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[first], SPI_tuptable->tupdesc, 5, &isnull));
+	order->transaction_date =
+		DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[first], SPI_tuptable->tupdesc, 5, &isnull));
 	exchange->host = pstrdup(channel->base_url);
 	channel->protocol->write(channel, order, &exchange->request);
 	MemoryContextSwitchTo(old);
@@ -64,24 +65,28 @@ read_batch(BankChannel *channel, uint64 first, uint64 end, dlist_head *claimed)
 static bool
 same_body(const Exchange *exchange, const bytea *digest)
 {
-	uint8		now[PG_SHA256_DIGEST_LENGTH];
+	uint8 now[PG_SHA256_DIGEST_LENGTH];
 	pg_cryptohash_ctx *ctx = pg_cryptohash_create(PG_SHA256);
 	const char *body = exchange->request.body;
-	bool		ok = pg_cryptohash_init(ctx) == 0 && pg_cryptohash_update(ctx, (const uint8 *) body, strlen(body)) == 0
-		&& pg_cryptohash_final(ctx, now, sizeof(now)) == 0;
+	bool ok = pg_cryptohash_init(ctx) == 0 &&
+			  pg_cryptohash_update(ctx, (const uint8 *) body, strlen(body)) == 0 &&
+			  pg_cryptohash_final(ctx, now, sizeof(now)) == 0;
 
 	pg_cryptohash_free(ctx);
-	return ok && VARSIZE_ANY_EXHDR(digest) == sizeof(now) && memcmp(VARDATA_ANY(digest), now, sizeof(now)) == 0;
+	return ok && VARSIZE_ANY_EXHDR(digest) == sizeof(now) &&
+		   memcmp(VARDATA_ANY(digest), now, sizeof(now)) == 0;
 }
 
 static void
 set_aside(const Exchange *exchange)
 {
-	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(exchange->channel->channel_id), CStringGetTextDatum(exchange->order.batch_id),
-							CStringGetTextDatum("its order would not be the same as when it was first sent")};
+	Oid types[] = {TEXTOID, TEXTOID, TEXTOID};
+	Datum values[] = {CStringGetTextDatum(exchange->channel->channel_id),
+					  CStringGetTextDatum(exchange->order.batch_id),
+					  CStringGetTextDatum("its order would not be the same as when it was first sent")};
 
-	if (SPI_execute_with_args("select payout.hold_batch($1, $2, $3)", 3, types, values, NULL, false, 0) != SPI_OK_SELECT)
+	if (SPI_execute_with_args("select payout.hold_batch($1, $2, $3)", 3, types, values, NULL, false, 0) !=
+		SPI_OK_SELECT)
 		elog(ERROR, "could not set a batch aside");
 }
 
@@ -89,17 +94,17 @@ static void
 claim(BankChannel *channel, int slots, dlist_head *claimed)
 {
 	static SPIPlanPtr plan = NULL;
-	uint64		rows = lane_claim(&plan, "claim_dispatch", channel, slots);
-	List	   *changed = NIL;
-	ListCell   *cell;
-	uint64		first = 0;
+	uint64 rows = lane_claim(&plan, "claim_dispatch", channel, slots);
+	List *changed = NIL;
+	ListCell *cell;
+	uint64 first = 0;
 
 	while (first < rows)
 	{
-		char	   *batch_id = lane_column(first, 2);
-		bytea	   *digest = read_digest(first);
-		uint64		end = first + 1;
-		Exchange   *exchange;
+		char *batch_id = lane_column(first, 2);
+		bytea *digest = read_digest(first);
+		uint64 end = first + 1;
+		Exchange *exchange;
 
 		while (end < rows && strcmp(lane_column(end, 2), batch_id) == 0)
 			end++;
@@ -110,7 +115,7 @@ claim(BankChannel *channel, int slots, dlist_head *claimed)
 	}
 	foreach(cell, changed)
 	{
-		Exchange   *exchange = lfirst(cell);
+		Exchange *exchange = lfirst(cell);
 
 		set_aside(exchange);
 		dlist_delete(&exchange->node);
@@ -122,7 +127,7 @@ static void
 record(Exchange *exchange, const pg_uuid_t *incarnation_id)
 {
 	static SPIPlanPtr plan = NULL;
-	BankRecord	record;
+	BankRecord record;
 
 	bank_record_begin(&record, exchange, incarnation_id);
 	bank_record_text(&record, record.answer.reference_no);

@@ -65,34 +65,67 @@ end
 $$;
 comment on function payout.form_batches(text, integer) is 'worker: puts due payouts of a channel into new batches';
 
--- Takes up to p_limit batches that are due: retries and resends first, then new ones.
+-- An open batch of which any member has moved on (a notice of an earlier sending came, or a person decided) is known to
+-- the bank: it is not sent again, its other members are asked for.
+create function payout.ask_instead(p_channel_id text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	b payout.batch;
+begin
+	for b in
+		select * from payout.batch q
+		where q.channel_id = p_channel_id and q.state = 'open' and q.due_at <= payout.clock() and q.tries > 0
+		and exists (select from payout.payout p where p.channel_id = q.channel_id and p.batch_id = q.batch_id and p.state <> 'dispatching')
+		for no key update skip locked
+	loop
+		update payout.batch set state = 'unknown', was_unknown = true, due_at = null
+		where channel_id = b.channel_id and batch_id = b.batch_id;
+		update payout.payout p set state = 'suspect', reason = 'the bank knows another payout of its batch', status_due_at = payout.clock()
+		where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state = 'dispatching';
+	end loop;
+end
+$$;
+comment on function payout.ask_instead(text) is 'worker: batches that the bank turned out to know are asked for instead of sent again';
+
+-- Takes up to p_limit batches that are due: retries and resends first, then new ones. All members of a batch are
+-- locked and still to be sent; a batch with a member that another session holds is left for the next turn.
 create function payout.claim_dispatch(p_channel_id text, p_limit integer) returns setof payout.dispatch_work
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	waiting integer;
+	b payout.batch;
+	taken uuid[] := '{}';
+	members integer;
 begin
-	select count(*) into waiting from (
-		select from payout.batch where channel_id = p_channel_id and state = 'open' and due_at <= payout.clock() limit p_limit) w;
-	if waiting < p_limit then
-		perform payout.form_batches(p_channel_id, p_limit - waiting);
-	end if;
-	return query
-	with due as (
-		select q.batch_id from payout.batch q
+	perform payout.ask_instead(p_channel_id);
+	perform payout.form_batches(p_channel_id, p_limit - (
+		select count(*) from (select from payout.batch where channel_id = p_channel_id and state = 'open' and due_at <= payout.clock() limit p_limit) w)::integer);
+	for b in
+		select * from payout.batch q
 		where q.channel_id = p_channel_id and q.state = 'open' and q.due_at <= payout.clock()
 		order by q.due_at limit p_limit
-		for no key update skip locked),
-	taken as (
-		update payout.batch b set state = 'sending', due_at = null, sent_at = payout.clock(), tries = b.tries + 1
-		from due where b.channel_id = p_channel_id and b.batch_id = due.batch_id
-		returning b.*)
+		for no key update skip locked
+	loop
+		select count(*) into members from (
+			select from payout.payout p
+			where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state = 'dispatching'
+			for no key update skip locked) m;
+		if members = b.item_count then
+			taken := taken || b.batch_id;
+		end if;
+	end loop;
+	update payout.batch q set state = 'sending', due_at = null, sent_at = payout.clock(), tries = q.tries + 1
+	where q.channel_id = p_channel_id and q.batch_id = any (taken);
+	return query
 	select t.channel_id, t.batch_id, t.service::integer, t.source_account_no, t.transaction_date, t.request_digest,
 		p.merchant_id, p.txid, coalesce(k.options ->> 'wire_code', k.bank_code), p.account_no, p.beneficiary_name, p.amount, p.description
-	from taken t
+	from payout.batch t
 	join payout.payout p on p.channel_id = t.channel_id and p.batch_id = t.batch_id
 	join payout.bank k on k.bank_code = p.bank_code
+	where t.channel_id = p_channel_id and t.batch_id = any (taken)
 	order by t.batch_id, p.txid;
 end
 $$;

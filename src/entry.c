@@ -27,7 +27,7 @@ PG_FUNCTION_INFO_V1(payout_entry);
 typedef struct EntryPoint
 {
 	const char *name;
-	int			kinds;
+	int kinds;
 } EntryPoint;
 
 static const EntryPoint entry_points[] = {
@@ -64,7 +64,7 @@ static const EntryPoint entry_points[] = {
 typedef struct EntryCache
 {
 	const EntryPoint *point;
-	FmgrInfo	work;
+	FmgrInfo work;
 } EntryCache;
 
 static const EntryPoint *
@@ -82,10 +82,10 @@ make_cache(FunctionCallInfo fcinfo)
 {
 	MemoryContext context = fcinfo->flinfo->fn_mcxt;
 	EntryCache *cache = MemoryContextAllocZero(context, sizeof(EntryCache));
-	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(fcinfo->flinfo->fn_oid));
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(fcinfo->flinfo->fn_oid));
 	Form_pg_proc proc;
-	char	   *work_name;
-	Oid			work;
+	char *work_name;
+	Oid work;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for function %u", fcinfo->flinfo->fn_oid);
@@ -107,7 +107,7 @@ call_work(FunctionCallInfo fcinfo, EntryCache *cache)
 {
 	LOCAL_FCINFO(work_fcinfo, FUNC_MAX_ARGS);
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Datum		value;
+	Datum value;
 
 	/* SQL functions would answer a set row by row, each time through this door; ask for all of it at once. */
 	if (result != NULL && IsA(result, ReturnSetInfo))
@@ -127,7 +127,7 @@ payout_entry(PG_FUNCTION_ARGS)
 {
 	EntryCache *cache = fcinfo->flinfo->fn_extra != NULL ? fcinfo->flinfo->fn_extra : make_cache(fcinfo);
 	CallerState saved;
-	char	   *scope = NULL;
+	char *scope = NULL;
 	volatile Datum value = (Datum) 0;
 
 	if ((cache->point->kinds & (ACCESS_MERCHANT | ACCESS_CVS)) != 0 && !PG_ARGISNULL(0))

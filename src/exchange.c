@@ -21,13 +21,13 @@
 
 /* Ended without having been sent; exchange_collect() hands them out. */
 static dlist_head ended_early = DLIST_STATIC_INIT(ended_early);
-static int	in_flight[LANE_TOKEN + 1];
+static int in_flight[LANE_TOKEN + 1];
 
 Exchange *
 exchange_new(Lane lane, BankChannel *channel)
 {
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "payout exchange", ALLOCSET_SMALL_SIZES);
-	Exchange   *exchange = MemoryContextAllocZero(context, sizeof(Exchange));
+	Exchange *exchange = MemoryContextAllocZero(context, sizeof(Exchange));
 
 	exchange->context = context;
 	exchange->lane = lane;
@@ -59,12 +59,12 @@ exchange_in_flight(Lane lane)
 static Datum
 digest_of(const char *body)
 {
-	bytea	   *digest = palloc(VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
+	bytea *digest = palloc(VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
 	pg_cryptohash_ctx *ctx = pg_cryptohash_create(PG_SHA256);
 
 	SET_VARSIZE(digest, VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
-	if (pg_cryptohash_init(ctx) < 0 || pg_cryptohash_update(ctx, (const uint8 *) body, strlen(body)) < 0
-		|| pg_cryptohash_final(ctx, (uint8 *) VARDATA(digest), PG_SHA256_DIGEST_LENGTH) < 0)
+	if (pg_cryptohash_init(ctx) < 0 || pg_cryptohash_update(ctx, (const uint8 *) body, strlen(body)) < 0 ||
+		pg_cryptohash_final(ctx, (uint8 *) VARDATA(digest), PG_SHA256_DIGEST_LENGTH) < 0)
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not digest a request")));
 	pg_cryptohash_free(ctx);
 	return PointerGetDatum(digest);
@@ -82,10 +82,10 @@ save_attempt(Exchange *exchange, const pg_uuid_t *incarnation_id)
 {
 	static SPIPlanPtr plan = NULL;
 	static const char *const lane_names[] = {"validate", "dispatch", "check"};
-	Oid			types[] = {TEXTOID, UUIDOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, BYTEAOID, UUIDOID};
-	Datum		values[10];
-	char		nulls[11] = "          ";
-	bool		dispatch = exchange->lane == LANE_DISPATCH;
+	Oid types[] = {TEXTOID, UUIDOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, BYTEAOID, UUIDOID};
+	Datum values[10];
+	char nulls[11] = "          ";
+	bool dispatch = exchange->lane == LANE_DISPATCH;
 	const BankOrder *order = &exchange->order;
 
 	identifier_uuid(&exchange->attempt_id);
@@ -113,11 +113,11 @@ save_attempt(Exchange *exchange, const pg_uuid_t *incarnation_id)
 void
 exchange_save_attempts(dlist_head *exchanges, const pg_uuid_t *incarnation_id)
 {
-	dlist_iter	iter;
+	dlist_iter iter;
 
 	dlist_foreach(iter, exchanges)
 	{
-		Exchange   *exchange = dlist_container(Exchange, node, iter.cur);
+		Exchange *exchange = dlist_container(Exchange, node, iter.cur);
 
 		if (exchange->channel != NULL)
 			save_attempt(exchange, incarnation_id);
@@ -141,8 +141,9 @@ send(Exchange *exchange, const char *url, const char *body, List *headers, char 
 {
 	BankChannel *channel = exchange->channel;
 	const char **list = palloc0((list_length(headers) + 1) * sizeof(char *));
-	HttpRequest request = {.method = "POST", .url = url, .headers = list, .body = body, .body_len = strlen(body)};
-	ListCell   *cell;
+	HttpRequest request = {
+		.method = "POST", .url = url, .headers = list, .body = body, .body_len = strlen(body)};
+	ListCell *cell;
 
 	foreach(cell, headers)
 		list[foreach_current_index(cell)] = lfirst(cell);
@@ -160,14 +161,14 @@ send_to_bank(Exchange *exchange)
 {
 	BankChannel *channel = exchange->channel;
 	MemoryContext old = MemoryContextSwitchTo(exchange->context);
-	List	   *headers = NIL;
-	char	   *why = NULL;
-	char		error[256];
+	List *headers = NIL;
+	char *why = NULL;
+	char error[256];
 
 	if (!channel->protocol->sign(channel, &exchange->request, exchange->external_id, &headers, &why))
 		end_early(exchange, OUTCOME_REFUSED_FOR_NOW, SNAP_STOP, why);
-	else if (!send(exchange, psprintf("%s%s", channel->base_url, exchange->request.path), exchange->request.body, headers,
-				   error, sizeof(error)))
+	else if (!send(exchange, psprintf("%s%s", channel->base_url, exchange->request.path),
+				   exchange->request.body, headers, error, sizeof(error)))
 		end_early(exchange, OUTCOME_NOT_SENT, SNAP_UNKNOWN, error);
 	MemoryContextSwitchTo(old);
 }
@@ -178,7 +179,7 @@ end_wait(BankChannel *channel, Outcome outcome, SnapClass class, const char *why
 {
 	while (!dlist_is_empty(&channel->waiting))
 	{
-		Exchange   *exchange = dlist_container(Exchange, node, dlist_pop_head_node(&channel->waiting));
+		Exchange *exchange = dlist_container(Exchange, node, dlist_pop_head_node(&channel->waiting));
 
 		if (channel->token != NULL)
 			send_to_bank(exchange);
@@ -190,11 +191,11 @@ end_wait(BankChannel *channel, Outcome outcome, SnapClass class, const char *why
 static void
 ask_token(BankChannel *channel)
 {
-	Exchange   *exchange = exchange_new(LANE_TOKEN, channel);
+	Exchange *exchange = exchange_new(LANE_TOKEN, channel);
 	MemoryContext old = MemoryContextSwitchTo(exchange->context);
-	List	   *headers = NIL;
-	char	   *why = NULL;
-	char		error[256];
+	List *headers = NIL;
+	char *why = NULL;
+	char error[256];
 
 	exchange->host = channel->base_url;
 	if (!channel->protocol->ask_token(channel, &exchange->request, &headers, &why))
@@ -202,8 +203,8 @@ ask_token(BankChannel *channel)
 		end_wait(channel, OUTCOME_REFUSED_FOR_NOW, SNAP_STOP, why);
 		exchange_free(exchange);
 	}
-	else if (!send(exchange, psprintf("%s%s", channel->base_url, exchange->request.path), exchange->request.body, headers,
-				   error, sizeof(error)))
+	else if (!send(exchange, psprintf("%s%s", channel->base_url, exchange->request.path),
+				   exchange->request.body, headers, error, sizeof(error)))
 	{
 		end_wait(channel, OUTCOME_NOT_SENT, SNAP_UNKNOWN, error);
 		exchange_free(exchange);
@@ -219,10 +220,10 @@ end_token(Exchange *exchange)
 {
 	BankChannel *channel = exchange->channel;
 	MemoryContext old = MemoryContextSwitchTo(exchange->context);
-	char	   *token = NULL;
-	char	   *code = NULL;
-	int			life_s = 0;
-	SnapClass	class;
+	char *token = NULL;
+	char *code = NULL;
+	int life_s = 0;
+	SnapClass class;
 
 	channel->token_asked = false;
 	breaker_report(exchange->host, exchange->reply.end == HTTP_ANSWERED && exchange->reply.status < 500);
@@ -237,8 +238,10 @@ end_token(Exchange *exchange)
 			channel->token = MemoryContextStrdup(TopMemoryContext, token);
 			channel->token_ends_ms = payout_unix_ms() + (int64) life_s * 800;
 		}
-		end_wait(channel, class == SNAP_STOP || class == SNAP_LATER ? OUTCOME_REFUSED_FOR_NOW : OUTCOME_NOT_SENT, class,
-				 psprintf("no token: HTTP %d, code %s", exchange->reply.status, code != NULL ? code : "none"));
+		end_wait(
+			channel, class == SNAP_STOP || class == SNAP_LATER ? OUTCOME_REFUSED_FOR_NOW : OUTCOME_NOT_SENT,
+			class,
+			psprintf("no token: HTTP %d, code %s", exchange->reply.status, code != NULL ? code : "none"));
 	}
 	MemoryContextSwitchTo(old);
 	exchange_free(exchange);
@@ -248,7 +251,7 @@ static void
 start(Exchange *exchange)
 {
 	BankChannel *channel = exchange->channel;
-	char		error[256];
+	char error[256];
 	MemoryContext old;
 
 	if (channel == NULL)
@@ -281,12 +284,12 @@ exchange_start_all(dlist_head *exchanges)
 void
 exchange_collect(dlist_head *ended)
 {
-	void	   *owner;
-	HttpReply	reply;
+	void *owner;
+	HttpReply reply;
 
 	while (http_finished(&owner, &reply))
 	{
-		Exchange   *exchange = owner;
+		Exchange *exchange = owner;
 
 		exchange->reply = reply;
 		if (exchange->lane == LANE_TOKEN)

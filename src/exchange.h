@@ -16,27 +16,27 @@
 
 typedef struct Exchange
 {
-	dlist_node	node; /* in one of the lists: to start, waiting for a token, ended */
+	dlist_node node;	   /* in one of the lists: to start, waiting for a token, ended */
 	MemoryContext context; /* of the exchange and all it points to */
-	Lane		lane;
+	Lane lane;
 	BankChannel *channel; /* NULL: notify */
-	pg_uuid_t	attempt_id;
-	char		external_id[EXTERNAL_ID_SIZE];
-	BankOrder	order;
+	pg_uuid_t attempt_id;
+	char external_id[EXTERNAL_ID_SIZE];
+	BankOrder order;
 	BankRequest request;
-	char	   *host; /* for the breaker */
+	char *host; /* for the breaker */
 
 	/* notify */
-	char	   *merchant_id;
-	char	   *txid;
-	int			event_no;
-	char	   *url;
-	List	   *headers;
+	char *merchant_id;
+	char *txid;
+	int event_no;
+	char *url;
+	List *headers;
 
 	/* how it ended */
-	HttpReply	reply;
-	Outcome		early; /* when it ended before it was sent: OUTCOME_NOT_SENT or OUTCOME_REFUSED_FOR_NOW */
-	SnapClass	early_class;
+	HttpReply reply;
+	Outcome early; /* when it ended before it was sent: OUTCOME_NOT_SENT or OUTCOME_REFUSED_FOR_NOW */
+	SnapClass early_class;
 } Exchange;
 
 /* A new exchange in a memory context of its own; switch to its context to fill it. Its channel counts it as under way. */
@@ -55,6 +55,6 @@ extern void exchange_collect(dlist_head *ended);
 extern void exchange_free(Exchange *exchange);
 
 /* The number of exchanges that hold a place of the lane. */
-extern int	exchange_in_flight(Lane lane);
+extern int exchange_in_flight(Lane lane);
 
 #endif /* PAYOUT_EXCHANGE_H */

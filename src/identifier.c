@@ -24,7 +24,7 @@ random_bytes(void *out, size_t size)
 void
 identifier_uuid(pg_uuid_t *out)
 {
-	uint64		ms = (uint64) payout_unix_ms();
+	uint64 ms = (uint64) payout_unix_ms();
 
 	random_bytes(out->data, UUID_LEN);
 	for (int i = 0; i < 6; i++)
@@ -36,7 +36,7 @@ identifier_uuid(pg_uuid_t *out)
 void
 identifier_external(char out[EXTERNAL_ID_SIZE])
 {
-	uint64		bits;
+	uint64 bits;
 
 	random_bytes(&bits, sizeof(bits));
 	snprintf(out, EXTERNAL_ID_SIZE, "%013lld%015llu", (long long) payout_unix_ms(),
@@ -46,7 +46,7 @@ identifier_external(char out[EXTERNAL_ID_SIZE])
 Datum
 payout_new_id(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
+	pg_uuid_t *uuid = palloc(sizeof(pg_uuid_t));
 
 	identifier_uuid(uuid);
 	PG_RETURN_UUID_P(uuid);
@@ -55,7 +55,7 @@ payout_new_id(PG_FUNCTION_ARGS)
 Datum
 payout_new_external_id(PG_FUNCTION_ARGS)
 {
-	char		id[EXTERNAL_ID_SIZE];
+	char id[EXTERNAL_ID_SIZE];
 
 	identifier_external(id);
 	PG_RETURN_TEXT_P(cstring_to_text(id));

@@ -50,8 +50,8 @@ payout_snap_item_class(PG_FUNCTION_ARGS)
 Datum
 payout_snap_time(PG_FUNCTION_ARGS)
 {
-	char	   *text = argument(fcinfo, 0);
-	long long	unix_s;
+	char *text = argument(fcinfo, 0);
+	long long unix_s;
 
 	if (text == NULL || !snap_parse_timestamp(text, &unix_s))
 		PG_RETURN_NULL();
@@ -62,23 +62,24 @@ payout_snap_time(PG_FUNCTION_ARGS)
 static char *
 channel_secret(const char *channel_id, const char *name, SnapEncoding *encoding)
 {
-	Oid			types[] = {TEXTOID, TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(channel_id), CStringGetTextDatum(name)};
-	char	   *secret = NULL;
+	Oid types[] = {TEXTOID, TEXTOID};
+	Datum values[] = {CStringGetTextDatum(channel_id), CStringGetTextDatum(name)};
+	char *secret = NULL;
 	MemoryContext caller = CurrentMemoryContext;
 
 	SPI_connect();
-	if (SPI_execute_with_args("select s.sealed, payout.option_text('channel', c.options, 'signature_encoding')"
-							  " from payout.channel c join payout.channel_secret s"
-							  " on s.channel_id operator(pg_catalog.=) c.channel_id"
-							  " where c.channel_id operator(pg_catalog.=) $1 and s.name operator(pg_catalog.=) $2",
-							  2, types, values, NULL, true, 1) != SPI_OK_SELECT)
+	if (SPI_execute_with_args(
+			"select s.sealed, payout.option_text('channel', c.options, 'signature_encoding')"
+			" from payout.channel c join payout.channel_secret s"
+			" on s.channel_id operator(pg_catalog.=) c.channel_id"
+			" where c.channel_id operator(pg_catalog.=) $1 and s.name operator(pg_catalog.=) $2",
+			2, types, values, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read a secret");
 	if (SPI_processed == 1)
 	{
-		bool		isnull;
-		Datum		sealed = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-		char	   *written = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
+		bool isnull;
+		Datum sealed = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+		char *written = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
 		MemoryContext old = MemoryContextSwitchTo(caller);
 
 		*encoding = strcmp(written, "hex") == 0 ? SNAP_ENCODING_HEX : SNAP_ENCODING_BASE64;
@@ -93,23 +94,23 @@ channel_secret(const char *channel_id, const char *name, SnapEncoding *encoding)
 Datum
 payout_bank_client_valid(PG_FUNCTION_ARGS)
 {
-	char	   *client_key = argument(fcinfo, 1);
-	char	   *stamp = argument(fcinfo, 2);
-	char	   *signature = argument(fcinfo, 3);
+	char *client_key = argument(fcinfo, 1);
+	char *stamp = argument(fcinfo, 2);
+	char *signature = argument(fcinfo, 3);
 	SnapEncoding encoding;
-	char	   *public_key = channel_secret(argument(fcinfo, 0), "bank_public_key", &encoding);
+	char *public_key = channel_secret(argument(fcinfo, 0), "bank_public_key", &encoding);
 
-	PG_RETURN_BOOL(public_key != NULL && client_key != NULL && stamp != NULL && signature != NULL
-				   && snap_verify_token(public_key, client_key, stamp, encoding, signature));
+	PG_RETURN_BOOL(public_key != NULL && client_key != NULL && stamp != NULL && signature != NULL &&
+				   snap_verify_token(public_key, client_key, stamp, encoding, signature));
 }
 
 /* Hex HMAC-SHA256 of channel and expiry. */
 static void
 token_mac(const char *channel_id, long long ends_s, char mac_hex[65])
 {
-	uint8		key[SECRET_KEY_LEN];
-	uint8		mac[32];
-	char	   *text = psprintf("%s:%lld", channel_id, ends_s);
+	uint8 key[SECRET_KEY_LEN];
+	uint8 mac[32];
+	char *text = psprintf("%s:%lld", channel_id, ends_s);
 
 	secret_file_key(TOKEN_PURPOSE, key);
 	if (HMAC(EVP_sha256(), key, sizeof(key), (const uint8 *) text, strlen(text), mac, NULL) == NULL)
@@ -123,8 +124,8 @@ token_mac(const char *channel_id, long long ends_s, char mac_hex[65])
 Datum
 payout_issue_token(PG_FUNCTION_ARGS)
 {
-	char		mac[65];
-	long long	ends_s = payout_unix_ms() / 1000 + TOKEN_LIFE_S;
+	char mac[65];
+	long long ends_s = payout_unix_ms() / 1000 + TOKEN_LIFE_S;
 
 	token_mac(argument(fcinfo, 0), ends_s, mac);
 	PG_RETURN_TEXT_P(cstring_to_text(psprintf("%lld.%s", ends_s, mac)));
@@ -134,10 +135,10 @@ payout_issue_token(PG_FUNCTION_ARGS)
 Datum
 payout_token_valid(PG_FUNCTION_ARGS)
 {
-	char	   *token = argument(fcinfo, 1);
-	char	   *dot = token != NULL ? strchr(token, '.') : NULL;
-	char		mac[65];
-	long long	ends_s;
+	char *token = argument(fcinfo, 1);
+	char *dot = token != NULL ? strchr(token, '.') : NULL;
+	char mac[65];
+	long long ends_s;
 
 	if (dot == NULL || strlen(token) > TOKEN_SIZE || strlen(dot + 1) != 64)
 		PG_RETURN_BOOL(false);
@@ -150,16 +151,17 @@ payout_token_valid(PG_FUNCTION_ARGS)
 Datum
 payout_notice_signature_valid(PG_FUNCTION_ARGS)
 {
-	char	   *method = argument(fcinfo, 1);
-	char	   *path = argument(fcinfo, 2);
-	char	   *token = argument(fcinfo, 3);
-	char	   *body = argument(fcinfo, 4);
-	char	   *stamp = argument(fcinfo, 5);
-	char	   *signature = argument(fcinfo, 6);
+	char *method = argument(fcinfo, 1);
+	char *path = argument(fcinfo, 2);
+	char *token = argument(fcinfo, 3);
+	char *body = argument(fcinfo, 4);
+	char *stamp = argument(fcinfo, 5);
+	char *signature = argument(fcinfo, 6);
 	SnapEncoding encoding;
-	char	   *secret = channel_secret(argument(fcinfo, 0), "client_secret", &encoding);
+	char *secret = channel_secret(argument(fcinfo, 0), "client_secret", &encoding);
 
-	PG_RETURN_BOOL(secret != NULL && method != NULL && path != NULL && token != NULL && body != NULL && stamp != NULL
-				   && signature != NULL
-				   && snap_verify_symmetric(secret, method, path, token, body, strlen(body), stamp, encoding, signature));
+	PG_RETURN_BOOL(
+		secret != NULL && method != NULL && path != NULL && token != NULL && body != NULL && stamp != NULL &&
+		signature != NULL &&
+		snap_verify_symmetric(secret, method, path, token, body, strlen(body), stamp, encoding, signature));
 }

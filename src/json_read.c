@@ -21,12 +21,12 @@ PG_FUNCTION_INFO_V1(payout_read_json);
 static bool
 too_deep(const char *body, size_t size)
 {
-	int			depth = 0;
-	bool		in_string = false;
+	int depth = 0;
+	bool in_string = false;
 
 	for (size_t i = 0; i < size; i++)
 	{
-		char		c = body[i];
+		char c = body[i];
 
 		if (in_string)
 		{
@@ -49,10 +49,11 @@ Jsonb *
 json_read(const char *body, size_t size)
 {
 	MemoryContext context = CurrentMemoryContext;
-	Jsonb	   *volatile json = NULL;
-	char	   *copy;
+	Jsonb *volatile json = NULL;
+	char *copy;
 
-	if (body == NULL || size == 0 || size > JSON_BYTES_MAX || memchr(body, '\0', size) != NULL || too_deep(body, size))
+	if (body == NULL || size == 0 || size > JSON_BYTES_MAX || memchr(body, '\0', size) != NULL ||
+		too_deep(body, size))
 		return NULL;
 	if (!pg_verify_mbstr(GetDatabaseEncoding(), body, (int) size, true))
 		return NULL;
@@ -63,11 +64,12 @@ json_read(const char *body, size_t size)
 	}
 	PG_CATCH();
 	{
-		int			state = geterrcode();
+		int state = geterrcode();
 
 		MemoryContextSwitchTo(context);
-		if (ERRCODE_TO_CATEGORY(state) != ERRCODE_DATA_EXCEPTION && ERRCODE_TO_CATEGORY(state) != ERRCODE_PROGRAM_LIMIT_EXCEEDED
-			&& state != ERRCODE_FEATURE_NOT_SUPPORTED && state != ERRCODE_UNTRANSLATABLE_CHARACTER)
+		if (ERRCODE_TO_CATEGORY(state) != ERRCODE_DATA_EXCEPTION &&
+			ERRCODE_TO_CATEGORY(state) != ERRCODE_PROGRAM_LIMIT_EXCEEDED &&
+			state != ERRCODE_FEATURE_NOT_SUPPORTED && state != ERRCODE_UNTRANSLATABLE_CHARACTER)
 			PG_RE_THROW();
 		FlushErrorState();
 	}
@@ -95,17 +97,20 @@ scalar_text(const JsonbValue *value)
 char *
 json_text(const Jsonb *json, ...)
 {
-	JsonbContainer *container = json != NULL && JB_ROOT_IS_OBJECT(json) ? (JsonbContainer *) &json->root : NULL;
+	JsonbContainer *container =
+		json != NULL && JB_ROOT_IS_OBJECT(json) ? (JsonbContainer *) &json->root : NULL;
 	JsonbValue *value = NULL;
 	const char *name;
-	va_list		path;
+	va_list path;
 
 	va_start(path, json);
 	while ((name = va_arg(path, const char *)) != NULL)
 	{
-		value = container != NULL ? getKeyJsonValueFromContainer(container, name, (int) strlen(name), NULL) : NULL;
+		value = container != NULL ? getKeyJsonValueFromContainer(container, name, (int) strlen(name), NULL)
+								  : NULL;
 		container = value != NULL && value->type == jbvBinary && JsonContainerIsObject(value->val.binary.data)
-			? value->val.binary.data : NULL;
+						? value->val.binary.data
+						: NULL;
 	}
 	va_end(path);
 	return value != NULL ? scalar_text(value) : NULL;
@@ -115,8 +120,8 @@ json_text(const Jsonb *json, ...)
 Datum
 payout_read_json(PG_FUNCTION_ARGS)
 {
-	text	   *body;
-	Jsonb	   *json;
+	text *body;
+	Jsonb *json;
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();

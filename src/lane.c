@@ -10,8 +10,8 @@
 uint64
 lane_claim(SPIPlanPtr *plan, const char *function, BankChannel *channel, int slots)
 {
-	Oid			types[] = {TEXTOID, INT4OID};
-	Datum		values[] = {CStringGetTextDatum(channel->channel_id), Int32GetDatum(slots)};
+	Oid types[] = {TEXTOID, INT4OID};
+	Datum values[] = {CStringGetTextDatum(channel->channel_id), Int32GetDatum(slots)};
 
 	if (*plan == NULL)
 	{
@@ -54,14 +54,15 @@ bank_record_bool(BankRecord *record, bool value)
 void
 bank_record_begin(BankRecord *record, Exchange *exchange, const pg_uuid_t *incarnation_id)
 {
-	HttpReply  *reply = &exchange->reply;
+	HttpReply *reply = &exchange->reply;
 	BankAnswer *answer = &record->answer;
 
 	memset(record, 0, sizeof(BankRecord));
 	if (reply->end == HTTP_ANSWERED)
 	{
 		exchange->channel->protocol->read(exchange->channel, &exchange->order, reply, answer);
-		record->outcome = outcome_of(true, true, answer->class, exchange->order.item_count == 1, &record->wait);
+		record->outcome =
+			outcome_of(true, true, answer->class, exchange->order.item_count == 1, &record->wait);
 		if (answer->class == SNAP_AUTH)
 			channel_drop_token(exchange->channel);
 	}

@@ -11,13 +11,13 @@
 typedef struct LaneWork
 {
 	const char *name;
-	Lane		lane;
+	Lane lane;
 
 	/* Bank lanes: claims up to slots exchanges of the channel onto the list. NULL for notify. */
-	void		(*claim)(BankChannel *channel, int slots, dlist_head *claimed);
+	void (*claim)(BankChannel *channel, int slots, dlist_head *claimed);
 
 	/* Writes how the exchange ended, through the lane's SQL function. */
-	void		(*record)(Exchange *exchange, const pg_uuid_t *incarnation_id);
+	void (*record)(Exchange *exchange, const pg_uuid_t *incarnation_id);
 } LaneWork;
 
 extern const LaneWork validate_lane;
@@ -36,13 +36,13 @@ extern Datum notify_skip(int64 *rests_until_ms);
 /* The common part of every bank lane's record function. */
 typedef struct BankRecord
 {
-	Datum		values[12];
-	char		nulls[13];
-	Oid			types[12];
-	int			count;
-	BankAnswer	answer;
-	Outcome		outcome;
-	bool		wait;
+	Datum values[12];
+	char nulls[13];
+	Oid types[12];
+	int count;
+	BankAnswer answer;
+	Outcome outcome;
+	bool wait;
 } BankRecord;
 
 /*

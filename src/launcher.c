@@ -41,12 +41,12 @@
 
 typedef struct Launched
 {
-	Oid			database;
-	bool		wanted;
+	Oid database;
+	bool wanted;
 	BackgroundWorkerHandle *handle; /* NULL: none running */
-	int64		started_ms;
-	int64		not_before_ms;
-	int64		pause_ms;
+	int64 started_ms;
+	int64 not_before_ms;
+	int64 pause_ms;
 } Launched;
 
 static List *launched = NIL; /* of Launched *, in TopMemoryContext */
@@ -69,8 +69,8 @@ launcher_register(void)
 static bool
 is_wanted(const char *name)
 {
-	List	   *names = payout_database_list();
-	ListCell   *cell;
+	List *names = payout_database_list();
+	ListCell *cell;
 
 	foreach(cell, names)
 		if (strcmp(lfirst(cell), name) == 0)
@@ -81,8 +81,8 @@ is_wanted(const char *name)
 static Launched *
 find_launched(Oid database)
 {
-	ListCell   *cell;
-	Launched   *one;
+	ListCell *cell;
+	Launched *one;
 	MemoryContext old;
 
 	foreach(cell, launched)
@@ -101,10 +101,10 @@ find_launched(Oid database)
 static void
 read_databases(void)
 {
-	Relation	rel;
+	Relation rel;
 	TableScanDesc scan;
-	HeapTuple	tuple;
-	ListCell   *cell;
+	HeapTuple tuple;
+	ListCell *cell;
 
 	foreach(cell, launched)
 		((Launched *) lfirst(cell))->wanted = false;
@@ -145,7 +145,8 @@ start_worker(Launched *one, int64 now_ms)
 	{
 		one->handle = NULL;
 		one->not_before_ms = now_ms + RELAUNCH_MAX_MS;
-		ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("out of background worker slots for payout"),
+		ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						  errmsg("out of background worker slots for payout"),
 						  errhint("You might need to increase max_worker_processes.")));
 	}
 	MemoryContextSwitchTo(old);
@@ -155,13 +156,14 @@ start_worker(Launched *one, int64 now_ms)
 static int64
 look_after(Launched *one, bool woken, int64 now_ms)
 {
-	pid_t		pid;
+	pid_t pid;
 
 	if (one->handle != NULL && GetBackgroundWorkerPid(one->handle, &pid) == BGWH_STOPPED)
 	{
 		pfree(one->handle);
 		one->handle = NULL;
-		one->pause_ms = now_ms - one->started_ms > STEADY_MS ? RELAUNCH_FIRST_MS : Min(one->pause_ms * 2, RELAUNCH_MAX_MS);
+		one->pause_ms = now_ms - one->started_ms > STEADY_MS ? RELAUNCH_FIRST_MS
+															 : Min(one->pause_ms * 2, RELAUNCH_MAX_MS);
 		one->not_before_ms = now_ms + one->pause_ms;
 	}
 	if (!one->wanted)
@@ -183,8 +185,9 @@ look_after(Launched *one, bool woken, int64 now_ms)
 void
 payout_launcher_main(Datum arg)
 {
-	bool		woken = false;
-	MemoryContext turn = AllocSetContextCreate(TopMemoryContext, "payout launcher turn", ALLOCSET_DEFAULT_SIZES);
+	bool woken = false;
+	MemoryContext turn =
+		AllocSetContextCreate(TopMemoryContext, "payout launcher turn", ALLOCSET_DEFAULT_SIZES);
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
@@ -193,24 +196,25 @@ payout_launcher_main(Datum arg)
 	wakeup_register_launcher();
 	for (;;)
 	{
-		int64		now_ms = payout_unix_ms();
-		int64		next_ms = now_ms + 10000; /* databases appear without a word */
-		ListCell   *cell;
+		int64 now_ms = payout_unix_ms();
+		int64 next_ms = now_ms + 10000; /* databases appear without a word */
+		ListCell *cell;
 
 		MemoryContextSwitchTo(turn);
 		read_databases();
 		MemoryContextSwitchTo(turn);
 		foreach(cell, launched)
 		{
-			int64		due_ms = look_after(lfirst(cell), woken, now_ms);
+			int64 due_ms = look_after(lfirst(cell), woken, now_ms);
 
 			if (due_ms != 0)
 				next_ms = Min(next_ms, due_ms);
 		}
 		pgstat_report_activity(STATE_IDLE, NULL);
 		MemoryContextReset(turn);
-		woken = (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Max(next_ms - payout_unix_ms(), 10),
-						   PG_WAIT_EXTENSION) & WL_LATCH_SET) != 0;
+		woken = (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						   Max(next_ms - payout_unix_ms(), 10), PG_WAIT_EXTENSION) &
+				 WL_LATCH_SET) != 0;
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)

@@ -32,13 +32,14 @@ PG_FUNCTION_INFO_V1(payout_ledger_fund);
 static uint64
 run(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *values, const char *nulls)
 {
-	int			result;
+	int result;
 
 	if (*plan == NULL)
 	{
 		*plan = SPI_prepare(sql, nargs, types);
 		if (*plan == NULL || SPI_keepplan(*plan) != 0)
-			elog(ERROR, "could not prepare a statement of the ledger: %s", SPI_result_code_string(SPI_result));
+			elog(ERROR, "could not prepare a statement of the ledger: %s",
+				 SPI_result_code_string(SPI_result));
 	}
 	result = SPI_execute_plan(*plan, values, nulls, false, 0);
 	if (result < 0)
@@ -47,24 +48,25 @@ run(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *values, con
 }
 
 /* Says why ledger_take() found no row to change. */
-static pg_attribute_noreturn() void
-refuse_take(text *merchant_id, Datum amount)
+static pg_attribute_noreturn() void refuse_take(text *merchant_id, Datum amount)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid			types[] = {TEXTOID, NUMERICOID};
-	Datum		values[] = {PointerGetDatum(merchant_id), amount};
-	char	   *available;
+	Oid types[] = {TEXTOID, NUMERICOID};
+	Datum values[] = {PointerGetDatum(merchant_id), amount};
+	char *available;
 
 	if (run(&plan,
 			"select b.available, b.available operator(pg_catalog.>=) $2 from payout.balance b"
 			" where b.merchant_id operator(pg_catalog.=) $1",
 			2, types, values, NULL) == 0)
-		ereport(ERROR, (errcode(PY_UNKNOWN_MERCHANT), errmsg("merchant \"%s\" has no balance", text_to_cstring(merchant_id)),
+		ereport(ERROR, (errcode(PY_UNKNOWN_MERCHANT),
+						errmsg("merchant \"%s\" has no balance", text_to_cstring(merchant_id)),
 						errhint("payout.create_merchant creates it.")));
 	available = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 	if (strcmp(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2), "t") == 0)
-		ereport(ERROR, (errcode(PY_AMOUNT_OUT_OF_BOUNDS), errmsg("the merchant's daily total would be passed"),
-						errhint("The bound is daily_total in the merchant's option limits; the day is Jakarta's.")));
+		ereport(ERROR,
+				(errcode(PY_AMOUNT_OUT_OF_BOUNDS), errmsg("the merchant's daily total would be passed"),
+				 errhint("The bound is daily_total in the merchant's option limits; the day is Jakarta's.")));
 	ereport(ERROR, (errcode(PY_INSUFFICIENT_BALANCE), errmsg("insufficient balance"),
 					errdetail("Needed %s, available %s.",
 							  DatumGetCString(DirectFunctionCall1(numeric_out, amount)), available),
@@ -72,12 +74,15 @@ refuse_take(text *merchant_id, Datum amount)
 }
 
 void
-ledger_take(text *merchant_id, Datum amount, bool counts_to_day, Datum count_amount, const Datum *daily_total_max)
+ledger_take(text *merchant_id, Datum amount, bool counts_to_day, Datum count_amount,
+			const Datum *daily_total_max)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid			types[] = {TEXTOID, NUMERICOID, NUMERICOID, NUMERICOID};
-	Datum		values[] = {PointerGetDatum(merchant_id), amount, count_amount, daily_total_max ? *daily_total_max : (Datum) 0};
-	const char	nulls[] = {' ', ' ', counts_to_day ? ' ' : 'n', counts_to_day && daily_total_max ? ' ' : 'n', '\0'};
+	Oid types[] = {TEXTOID, NUMERICOID, NUMERICOID, NUMERICOID};
+	Datum values[] = {PointerGetDatum(merchant_id), amount, count_amount,
+					  daily_total_max ? *daily_total_max : (Datum) 0};
+	const char nulls[] = {' ', ' ', counts_to_day ? ' ' : 'n', counts_to_day && daily_total_max ? ' ' : 'n',
+						  '\0'};
 
 	if (run(&plan,
 			"update payout.balance b set available = b.available operator(pg_catalog.-) $2,"
@@ -96,8 +101,8 @@ void
 ledger_give(text *merchant_id, Datum amount)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid			types[] = {TEXTOID, NUMERICOID};
-	Datum		values[] = {PointerGetDatum(merchant_id), amount};
+	Oid types[] = {TEXTOID, NUMERICOID};
+	Datum values[] = {PointerGetDatum(merchant_id), amount};
 
 	if (run(&plan,
 			"update payout.balance b set available = b.available operator(pg_catalog.+) $2"
@@ -111,8 +116,10 @@ static void
 post(Datum merchant_id, Datum txid, const char *kind, const char *debit, const char *credit, Datum amount)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID};
-	Datum		values[] = {merchant_id, txid, CStringGetTextDatum(kind), CStringGetTextDatum(debit), CStringGetTextDatum(credit), amount};
+	Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID};
+	Datum values[] = {
+		merchant_id, txid, CStringGetTextDatum(kind), CStringGetTextDatum(debit), CStringGetTextDatum(credit),
+		amount};
 
 	run(&plan,
 		"insert into payout.transfer (merchant_id, txid, kind, debit_account, credit_account, amount)"
@@ -123,7 +130,8 @@ post(Datum merchant_id, Datum txid, const char *kind, const char *debit, const c
 static bool
 is_positive(Datum amount)
 {
-	return DatumGetBool(DirectFunctionCall2(numeric_gt, amount, DirectFunctionCall1(int4_numeric, Int32GetDatum(0))));
+	return DatumGetBool(
+		DirectFunctionCall2(numeric_gt, amount, DirectFunctionCall1(int4_numeric, Int32GetDatum(0))));
 }
 
 static Datum
@@ -136,18 +144,19 @@ sum(Datum a, Datum b)
 Datum
 payout_ledger_deduct(PG_FUNCTION_ARGS)
 {
-	Datum		merchant_id = PG_GETARG_DATUM(0);
-	Datum		txid = PG_GETARG_DATUM(1);
-	Datum		amount = PG_GETARG_DATUM(2);
-	Datum		fee = PG_GETARG_DATUM(3);
-	Datum		daily_total_max = PG_GETARG_DATUM(4);
+	Datum merchant_id = PG_GETARG_DATUM(0);
+	Datum txid = PG_GETARG_DATUM(1);
+	Datum amount = PG_GETARG_DATUM(2);
+	Datum fee = PG_GETARG_DATUM(3);
+	Datum daily_total_max = PG_GETARG_DATUM(4);
 
 	SPI_connect();
 	/* The transfers first: the balance row, which others wait for, is locked as late as can be. */
 	post(merchant_id, txid, "deduct", "available", "in_transit", amount);
 	if (is_positive(fee))
 		post(merchant_id, txid, "fee", "available", "fee", fee);
-	ledger_take(PG_GETARG_TEXT_PP(0), sum(amount, fee), true, amount, PG_ARGISNULL(4) ? NULL : &daily_total_max);
+	ledger_take(PG_GETARG_TEXT_PP(0), sum(amount, fee), true, amount,
+				PG_ARGISNULL(4) ? NULL : &daily_total_max);
 	SPI_finish();
 	PG_RETURN_VOID();
 }
@@ -157,8 +166,8 @@ Datum
 payout_ledger_settle(PG_FUNCTION_ARGS)
 {
 	SPI_connect();
-	post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "settle", "in_transit", text_to_cstring(PG_GETARG_TEXT_PP(3)),
-		 PG_GETARG_DATUM(2));
+	post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "settle", "in_transit",
+		 text_to_cstring(PG_GETARG_TEXT_PP(3)), PG_GETARG_DATUM(2));
 	SPI_finish();
 	PG_RETURN_VOID();
 }
@@ -167,8 +176,8 @@ payout_ledger_settle(PG_FUNCTION_ARGS)
 static void
 give_back(FunctionCallInfo fcinfo, const char *kind, const char *from)
 {
-	Datum		amount = PG_GETARG_DATUM(2);
-	Datum		fee = PG_GETARG_DATUM(3);
+	Datum amount = PG_GETARG_DATUM(2);
+	Datum fee = PG_GETARG_DATUM(3);
 
 	post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), kind, from, "available", amount);
 	if (is_positive(fee))
@@ -201,8 +210,8 @@ Datum
 payout_ledger_loss(PG_FUNCTION_ARGS)
 {
 	SPI_connect();
-	post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "loss", "platform_loss", text_to_cstring(PG_GETARG_TEXT_PP(3)),
-		 PG_GETARG_DATUM(2));
+	post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "loss", "platform_loss",
+		 text_to_cstring(PG_GETARG_TEXT_PP(3)), PG_GETARG_DATUM(2));
 	SPI_finish();
 	PG_RETURN_VOID();
 }
@@ -216,14 +225,17 @@ payout_ledger_fund(PG_FUNCTION_ARGS)
 {
 	static SPIPlanPtr insert_plan = NULL;
 	static SPIPlanPtr select_plan = NULL;
-	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, TEXTOID};
-	char	   *kind = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	bool		top_up = strcmp(kind, "top_up") == 0;
-	Datum		values[] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(3), PG_GETARG_DATUM(2),
-							CStringGetTextDatum(top_up ? "funding" : "available"),
-							CStringGetTextDatum(top_up ? "available" : "funding")};
-	Datum		row;
-	bool		isnull;
+	Oid types[] = {TEXTOID, TEXTOID, TEXTOID, NUMERICOID, TEXTOID, TEXTOID};
+	char *kind = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	bool top_up = strcmp(kind, "top_up") == 0;
+	Datum values[] = {PG_GETARG_DATUM(0),
+					  PG_GETARG_DATUM(1),
+					  PG_GETARG_DATUM(3),
+					  PG_GETARG_DATUM(2),
+					  CStringGetTextDatum(top_up ? "funding" : "available"),
+					  CStringGetTextDatum(top_up ? "available" : "funding")};
+	Datum row;
+	bool isnull;
 
 	SPI_connect();
 	if (run(&insert_plan,
@@ -245,7 +257,8 @@ payout_ledger_fund(PG_FUNCTION_ARGS)
 				" and t.kind operator(pg_catalog.=) $2 and t.reference_no operator(pg_catalog.=) $3"
 				" and t.amount operator(pg_catalog.=) $4",
 				4, types, values, NULL) == 0)
-			ereport(ERROR, (errcode(PY_REFERENCE_REUSED), errmsg("argument \"reference\" was used with another amount"),
+			ereport(ERROR, (errcode(PY_REFERENCE_REUSED),
+							errmsg("argument \"reference\" was used with another amount"),
 							errhint("Another movement needs another reference.")));
 		row = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 		row = SPI_datumTransfer(row, false, -1);

@@ -28,9 +28,9 @@
 /* A merchant as lane notify has met it: where it lives and what is under way to it. */
 typedef struct NotifyMerchant
 {
-	char		merchant_id[MERCHANT_ID_SIZE];
-	int			in_flight;
-	char		url[2048];
+	char merchant_id[MERCHANT_ID_SIZE];
+	int in_flight;
+	char url[2048];
 } NotifyMerchant;
 
 static HTAB *merchants = NULL;
@@ -39,11 +39,12 @@ static NotifyMerchant *
 find_merchant(const char *merchant_id)
 {
 	NotifyMerchant *merchant;
-	bool		found;
+	bool found;
 
 	if (merchants == NULL)
 	{
-		HASHCTL		ctl = {.keysize = MERCHANT_ID_SIZE, .entrysize = sizeof(NotifyMerchant), .hcxt = TopMemoryContext};
+		HASHCTL ctl = {
+			.keysize = MERCHANT_ID_SIZE, .entrysize = sizeof(NotifyMerchant), .hcxt = TopMemoryContext};
 
 		merchants = hash_create("payout notify", 64, &ctl, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 	}
@@ -59,7 +60,7 @@ find_merchant(const char *merchant_id)
 Datum
 notify_skip(int64 *rests_until_ms)
 {
-	int			share = Max(1, payout_max_in_flight / 4);
+	int share = Max(1, payout_max_in_flight / 4);
 	ArrayBuildState *skipped = NULL;
 	HASH_SEQ_STATUS scan;
 	NotifyMerchant *merchant;
@@ -70,13 +71,14 @@ notify_skip(int64 *rests_until_ms)
 		hash_seq_init(&scan, merchants);
 		while ((merchant = hash_seq_search(&scan)) != NULL)
 		{
-			int64		until_ms = 0;
+			int64 until_ms = 0;
 
 			if (merchant->in_flight < breaker_allows(merchant->url, share, &until_ms))
 				continue;
 			if (until_ms > 0 && (*rests_until_ms == 0 || until_ms < *rests_until_ms))
 				*rests_until_ms = until_ms;
-			skipped = accumArrayResult(skipped, CStringGetTextDatum(merchant->merchant_id), false, TEXTOID, CurrentMemoryContext);
+			skipped = accumArrayResult(skipped, CStringGetTextDatum(merchant->merchant_id), false, TEXTOID,
+									   CurrentMemoryContext);
 		}
 	}
 	if (skipped == NULL)
@@ -89,8 +91,8 @@ static int
 webhook_key(const char *secret, uint8 *key)
 {
 	const char *base64 = strncmp(secret, "whsec_", 6) == 0 ? secret + 6 : NULL;
-	size_t		len = strlen(base64 != NULL ? base64 : secret);
-	int			decoded;
+	size_t len = strlen(base64 != NULL ? base64 : secret);
+	int decoded;
 
 	if (len > WEBHOOK_KEY_MAX)
 		return 0;
@@ -114,16 +116,17 @@ webhook_key(const char *secret, uint8 *key)
 static List *
 sign(Exchange *exchange, const char *secret)
 {
-	uint8		key[WEBHOOK_KEY_MAX];
-	int			key_len = secret != NULL ? webhook_key(secret, key) : 0;
-	char	   *id = psprintf("msg_%s_%d", exchange->txid, exchange->event_no);
-	char	   *stamp = psprintf("%lld", (long long) (payout_unix_ms() / 1000));
-	char	   *text = psprintf("%s.%s.%s", id, stamp, exchange->request.body);
-	uint8		mac[32];
-	char		base64[48];
-	List	   *headers;
+	uint8 key[WEBHOOK_KEY_MAX];
+	int key_len = secret != NULL ? webhook_key(secret, key) : 0;
+	char *id = psprintf("msg_%s_%d", exchange->txid, exchange->event_no);
+	char *stamp = psprintf("%lld", (long long) (payout_unix_ms() / 1000));
+	char *text = psprintf("%s.%s.%s", id, stamp, exchange->request.body);
+	uint8 mac[32];
+	char base64[48];
+	List *headers;
 
-	if (key_len == 0 || HMAC(EVP_sha256(), key, key_len, (const uint8 *) text, strlen(text), mac, NULL) == NULL)
+	if (key_len == 0 ||
+		HMAC(EVP_sha256(), key, key_len, (const uint8 *) text, strlen(text), mac, NULL) == NULL)
 		return NIL;
 	OPENSSL_cleanse(key, sizeof(key));
 	EVP_EncodeBlock((uint8 *) base64, mac, sizeof(mac));
@@ -136,12 +139,12 @@ sign(Exchange *exchange, const char *secret)
 static void
 read_row(uint64 row, dlist_head *claimed)
 {
-	Exchange   *exchange = exchange_new(LANE_NOTIFY, NULL);
+	Exchange *exchange = exchange_new(LANE_NOTIFY, NULL);
 	MemoryContext old = MemoryContextSwitchTo(exchange->context);
 	NotifyMerchant *merchant;
-	char	   *secret = NULL;
-	bool		isnull;
-	Datum		sealed;
+	char *secret = NULL;
+	bool isnull;
+	Datum sealed;
 
 	dlist_push_tail(claimed, &exchange->node);
 	exchange->merchant_id = lane_column(row, 1);
@@ -155,7 +158,8 @@ read_row(uint64 row, dlist_head *claimed)
 	exchange->request.body = lane_column(row, 5);
 	sealed = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 8, &isnull);
 	if (!isnull)
-		secret = secret_open(psprintf("merchant:%s", exchange->merchant_id), "webhook_secret", DatumGetByteaPP(sealed));
+		secret = secret_open(psprintf("merchant:%s", exchange->merchant_id), "webhook_secret",
+							 DatumGetByteaPP(sealed));
 	exchange->headers = sign(exchange, secret);
 	if (exchange->headers == NIL)
 		exchange->url = ""; /* never sent unsigned: an empty URL ends it at once */
@@ -168,9 +172,9 @@ void
 notify_claim(int slots, const pg_uuid_t *incarnation_id, dlist_head *claimed)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid			types[] = {UUIDOID, INT4OID, TEXTARRAYOID};
-	int64		rests_until_ms;
-	Datum		values[] = {UUIDPGetDatum(incarnation_id), Int32GetDatum(slots), notify_skip(&rests_until_ms)};
+	Oid types[] = {UUIDOID, INT4OID, TEXTARRAYOID};
+	int64 rests_until_ms;
+	Datum values[] = {UUIDPGetDatum(incarnation_id), Int32GetDatum(slots), notify_skip(&rests_until_ms)};
 
 	if (plan == NULL)
 	{
@@ -188,14 +192,19 @@ void
 notify_record(Exchange *exchange, const pg_uuid_t *incarnation_id)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid			types[] = {TEXTOID, TEXTOID, INT4OID, UUIDOID, BOOLOID, INT4OID, TEXTOID};
-	HttpReply  *reply = &exchange->reply;
-	bool		delivered = reply->end == HTTP_ANSWERED && reply->status >= 200 && reply->status < 300;
-	const char *error = exchange->headers == NIL ? "the merchant has no usable webhook_secret"
-		: reply->end == HTTP_ANSWERED ? psprintf("HTTP %d", reply->status) : reply->error;
-	Datum		values[] = {CStringGetTextDatum(exchange->merchant_id), CStringGetTextDatum(exchange->txid),
-							Int32GetDatum(exchange->event_no), UUIDPGetDatum(incarnation_id), BoolGetDatum(delivered),
-							Int32GetDatum(reply->end == HTTP_ANSWERED ? reply->status : 0), CStringGetTextDatum(error)};
+	Oid types[] = {TEXTOID, TEXTOID, INT4OID, UUIDOID, BOOLOID, INT4OID, TEXTOID};
+	HttpReply *reply = &exchange->reply;
+	bool delivered = reply->end == HTTP_ANSWERED && reply->status >= 200 && reply->status < 300;
+	const char *error = exchange->headers == NIL	  ? "the merchant has no usable webhook_secret"
+						: reply->end == HTTP_ANSWERED ? psprintf("HTTP %d", reply->status)
+													  : reply->error;
+	Datum values[] = {CStringGetTextDatum(exchange->merchant_id),
+					  CStringGetTextDatum(exchange->txid),
+					  Int32GetDatum(exchange->event_no),
+					  UUIDPGetDatum(incarnation_id),
+					  BoolGetDatum(delivered),
+					  Int32GetDatum(reply->end == HTTP_ANSWERED ? reply->status : 0),
+					  CStringGetTextDatum(error)};
 
 	if (plan == NULL)
 	{

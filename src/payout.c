@@ -25,7 +25,7 @@ static shmem_request_hook_type next_shmem_request = NULL;
 #endif
 static shmem_startup_hook_type next_shmem_startup = NULL;
 
-void		_PG_init(void);
+void _PG_init(void);
 
 static void
 request_shmem(void)

@@ -23,45 +23,45 @@ typedef enum BankCall
 
 typedef struct BankItem
 {
-	char	   *merchant_id;
-	char	   *txid; /* our reference at the bank, for ever */
-	char	   *wire_code;
-	char	   *account_no;
-	char	   *beneficiary_name;
-	char	   *amount; /* with two decimals */
-	char	   *description; /* may be NULL */
+	char *merchant_id;
+	char *txid; /* our reference at the bank, for ever */
+	char *wire_code;
+	char *account_no;
+	char *beneficiary_name;
+	char *amount;	   /* with two decimals */
+	char *description; /* may be NULL */
 } BankItem;
 
 typedef struct BankOrder
 {
-	BankCall	call;
-	int			service;
-	BankItem   *items;
-	int			item_count;
-	char	   *batch_id;
-	char	   *source_account_no;
+	BankCall call;
+	int service;
+	BankItem *items;
+	int item_count;
+	char *batch_id;
+	char *source_account_no;
 	TimestampTz transaction_date;
-	int			original_service; /* CALL_STATUS: what is asked for */
-	char	   *original_external_id;
-	char	   *bank_reference_no; /* may be NULL */
+	int original_service; /* CALL_STATUS: what is asked for */
+	char *original_external_id;
+	char *bank_reference_no; /* may be NULL */
 } BankOrder;
 
 /* A request before it is signed: the same order gives the same bytes. */
 typedef struct BankRequest
 {
-	char	   *path; /* from the root of the host, as in the URL */
-	char	   *signed_path;
-	char	   *body;
+	char *path; /* from the root of the host, as in the URL */
+	char *signed_path;
+	char *body;
 } BankRequest;
 
 typedef struct BankAnswer
 {
-	SnapClass	class;
-	char	   *response_code; /* may be NULL, like all texts here */
-	char	   *excerpt;
-	char	   *reference_no;
-	char	   *account_name;
-	SnapStatus	status; /* CALL_STATUS */
+	SnapClass class;
+	char *response_code; /* may be NULL, like all texts here */
+	char *excerpt;
+	char *reference_no;
+	char *account_name;
+	SnapStatus status; /* CALL_STATUS */
 } BankAnswer;
 
 typedef struct Protocol
@@ -69,20 +69,21 @@ typedef struct Protocol
 	const char *name;
 
 	/* Writes the order; palloc'ed in the current context. */
-	void		(*write)(const BankChannel *channel, const BankOrder *order, BankRequest *request);
+	void (*write)(const BankChannel *channel, const BankOrder *order, BankRequest *request);
 
 	/* Headers for this moment (list of char *), signed with the channel's token; false with the reason in *error. */
-	bool		(*sign)(const BankChannel *channel, const BankRequest *request, const char *external_id, List **headers,
-						char **error);
+	bool (*sign)(const BankChannel *channel, const BankRequest *request, const char *external_id,
+				 List **headers, char **error);
 
 	/* A request for a new token; false with the reason in *error. */
-	bool		(*ask_token)(const BankChannel *channel, BankRequest *request, List **headers, char **error);
+	bool (*ask_token)(const BankChannel *channel, BankRequest *request, List **headers, char **error);
 
 	/* Reads the answer to it: the token and its life in seconds, or the class of the refusal. */
-	SnapClass	(*read_token)(const HttpReply *reply, char **token, int *life_s, char **response_code);
+	SnapClass (*read_token)(const HttpReply *reply, char **token, int *life_s, char **response_code);
 
 	/* Reads the answer to an order. Never raises on hostile bytes. The reply has ended as HTTP_ANSWERED. */
-	void		(*read)(const BankChannel *channel, const BankOrder *order, const HttpReply *reply, BankAnswer *answer);
+	void (*read)(const BankChannel *channel, const BankOrder *order, const HttpReply *reply,
+				 BankAnswer *answer);
 } Protocol;
 
 extern const Protocol snap_protocol;

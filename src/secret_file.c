@@ -27,22 +27,24 @@
 #define SECRET_BYTES_MIN 32
 #define SECRET_BYTES_MAX 65536
 
-static pg_attribute_noreturn() void
-refuse(const char *why)
+static pg_attribute_noreturn() void refuse(const char *why)
 {
-	ereport(ERROR, (errcode(PY_NOT_ARMED), errmsg("payout.secret_file %s", why),
-					errhint("Make it once with: head -c 64 /dev/urandom > FILE; chmod 600 FILE; chown it to the server's user, "
-							"and set payout.secret_file to its absolute path. Copy it only to standbys that may take over.")));
+	ereport(
+		ERROR,
+		(errcode(PY_NOT_ARMED), errmsg("payout.secret_file %s", why),
+		 errhint(
+			 "Make it once with: head -c 64 /dev/urandom > FILE; chmod 600 FILE; chown it to the server's user, "
+			 "and set payout.secret_file to its absolute path. Copy it only to standbys that may take over.")));
 }
 
 /* The file's content in palloc'ed memory. */
 static uint8 *
 read_secret(size_t *size)
 {
-	int			fd;
+	int fd;
 	struct stat st;
-	uint8	   *content;
-	ssize_t		got;
+	uint8 *content;
+	ssize_t got;
 
 	if (payout_secret_file == NULL || payout_secret_file[0] == '\0')
 		refuse("is not set");
@@ -67,9 +69,9 @@ read_secret(size_t *size)
 void
 secret_file_digest(uint8 digest[SECRET_DIGEST_LEN])
 {
-	size_t		size;
-	uint8	   *content = read_secret(&size);
-	bool		ok = EVP_Digest(content, size, digest, NULL, EVP_sha256(), NULL) == 1;
+	size_t size;
+	uint8 *content = read_secret(&size);
+	bool ok = EVP_Digest(content, size, digest, NULL, EVP_sha256(), NULL) == 1;
 
 	OPENSSL_cleanse(content, SECRET_BYTES_MAX);
 	pfree(content);
@@ -80,27 +82,29 @@ secret_file_digest(uint8 digest[SECRET_DIGEST_LEN])
 void
 secret_file_key(const char *purpose, uint8 key[SECRET_KEY_LEN])
 {
-	size_t		size;
-	uint8	   *content = read_secret(&size);
-	size_t		key_len = SECRET_KEY_LEN;
+	size_t size;
+	uint8 *content = read_secret(&size);
+	size_t key_len = SECRET_KEY_LEN;
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, NULL);
-	bool		ok = ctx != NULL && EVP_PKEY_derive_init(ctx) > 0 && EVP_PKEY_CTX_set_hkdf_md(ctx, EVP_sha256()) > 0
-		&& EVP_PKEY_CTX_set1_hkdf_key(ctx, content, (int) size) > 0
-		&& EVP_PKEY_CTX_add1_hkdf_info(ctx, (const unsigned char *) purpose, (int) strlen(purpose)) > 0
-		&& EVP_PKEY_derive(ctx, key, &key_len) > 0;
+	bool ok = ctx != NULL && EVP_PKEY_derive_init(ctx) > 0 &&
+			  EVP_PKEY_CTX_set_hkdf_md(ctx, EVP_sha256()) > 0 &&
+			  EVP_PKEY_CTX_set1_hkdf_key(ctx, content, (int) size) > 0 &&
+			  EVP_PKEY_CTX_add1_hkdf_info(ctx, (const unsigned char *) purpose, (int) strlen(purpose)) > 0 &&
+			  EVP_PKEY_derive(ctx, key, &key_len) > 0;
 
 	EVP_PKEY_CTX_free(ctx);
 	OPENSSL_cleanse(content, SECRET_BYTES_MAX);
 	pfree(content);
 	if (!ok)
-		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not derive a key from payout.secret_file")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not derive a key from payout.secret_file")));
 }
 
 bool
 secret_file_lock(uint64 system_identifier, Oid database)
 {
-	uint8		digest[SECRET_DIGEST_LEN];
-	int			fd;
+	uint8 digest[SECRET_DIGEST_LEN];
+	int fd;
 	struct flock lock = {0};
 
 	secret_file_digest(digest); /* the checks of the file */
@@ -109,8 +113,9 @@ secret_file_lock(uint64 system_identifier, Oid database)
 		refuse("cannot be opened for locking");
 	lock.l_type = F_WRLCK;
 	lock.l_whence = SEEK_SET;
-	lock.l_start = (off_t) (hash_bytes_extended((unsigned char *) &system_identifier, sizeof(system_identifier), database)
-							& INT64CONST(0x3fffffffffffffff));
+	lock.l_start = (off_t) (hash_bytes_extended((unsigned char *) &system_identifier,
+												sizeof(system_identifier), database) &
+							INT64CONST(0x3fffffffffffffff));
 	lock.l_len = 1;
 	if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
 		return true; /* the descriptor stays open: it is the lock */

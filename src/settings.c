@@ -11,21 +11,21 @@
 
 #include "settings.h"
 
-char	   *payout_databases = NULL;
-char	   *payout_secret_file = NULL;
-char	   *payout_allow_hosts = NULL;
-bool		payout_testing = false;
-int			payout_clock_offset_s = 0;
-int			payout_max_in_flight = 64;
-int			payout_safety_poll_ms = 30000;
-int			payout_schedule_lead_min = 60;
+char *payout_databases = NULL;
+char *payout_secret_file = NULL;
+char *payout_allow_hosts = NULL;
+bool payout_testing = false;
+int payout_clock_offset_s = 0;
+int payout_max_in_flight = 64;
+int payout_safety_poll_ms = 30000;
+int payout_schedule_lead_min = 60;
 
 static bool
 check_databases(char **newval, void **extra, GucSource source)
 {
-	char	   *raw = pstrdup(*newval);
-	List	   *names = NIL;
-	bool		ok = SplitIdentifierString(raw, ',', &names);
+	char *raw = pstrdup(*newval);
+	List *names = NIL;
+	bool ok = SplitIdentifierString(raw, ',', &names);
 
 	if (!ok)
 		GUC_check_errdetail("The list must be database names separated by commas.");
@@ -46,16 +46,18 @@ check_secret_file(char **newval, void **extra, GucSource source)
 static bool
 check_allow_hosts(char **newval, void **extra, GucSource source)
 {
-	if (strspn(*newval, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[], ") == strlen(*newval))
+	if (strspn(*newval, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[], ") ==
+		strlen(*newval))
 		return true;
-	GUC_check_errdetail("The list must be host names or addresses, each with or without a port, separated by commas.");
+	GUC_check_errdetail(
+		"The list must be host names or addresses, each with or without a port, separated by commas.");
 	return false;
 }
 
 List *
 payout_database_list(void)
 {
-	List	   *names = NIL;
+	List *names = NIL;
 
 	/* The names point into this copy, which lives as long as the caller's context. */
 	(void) SplitIdentifierString(pstrdup(payout_databases), ',', &names);
@@ -66,24 +68,28 @@ void
 payout_define_settings(void)
 {
 	DefineCustomStringVariable("payout.databases", "Databases for which a payout worker runs.",
-							   "Empty by default: nothing is sent.",
-							   &payout_databases, "", PGC_SIGHUP, 0, check_databases, NULL, NULL);
-	DefineCustomStringVariable("payout.secret_file", "File outside the data directory that holds this installation's secret.",
-							   "Pepper of tokens, key of stored secrets and witness of arming.",
-							   &payout_secret_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_secret_file, NULL, NULL);
-	DefineCustomStringVariable("payout.allow_hosts", "Hosts that may be reached over plain http or at private addresses.",
+							   "Empty by default: nothing is sent.", &payout_databases, "", PGC_SIGHUP, 0,
+							   check_databases, NULL, NULL);
+	DefineCustomStringVariable(
+		"payout.secret_file", "File outside the data directory that holds this installation's secret.",
+		"Pepper of tokens, key of stored secrets and witness of arming.", &payout_secret_file, "", PGC_SIGHUP,
+		GUC_SUPERUSER_ONLY, check_secret_file, NULL, NULL);
+	DefineCustomStringVariable("payout.allow_hosts",
+							   "Hosts that may be reached over plain http or at private addresses.",
 							   "For banks and merchants on one's own network, and for tests.",
 							   &payout_allow_hosts, "", PGC_SIGHUP, 0, check_allow_hosts, NULL, NULL);
 	DefineCustomIntVariable("payout.clock_offset", "Moves the clock of schedules, expiry and backoff.",
-							"Ignored unless payout.testing is on.",
-							&payout_clock_offset_s, 0, -315360000, 315360000, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+							"Ignored unless payout.testing is on.", &payout_clock_offset_s, 0, -315360000,
+							315360000, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("payout.max_in_flight", "Requests under way at one moment in each lane.", NULL,
 							&payout_max_in_flight, 64, 1, 10000, PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("payout.safety_poll", "The worker looks for work at least this often.",
-							"Commits wake it at once; this covers what cannot, such as prepared transactions.",
-							&payout_safety_poll_ms, 30000, 100, 86400000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
-	DefineCustomIntVariable("payout.schedule_lead", "Least distance of a schedule from its registration.", NULL,
-							&payout_schedule_lead_min, 60, 0, 525600, PGC_SIGHUP, GUC_UNIT_MIN, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"payout.safety_poll", "The worker looks for work at least this often.",
+		"Commits wake it at once; this covers what cannot, such as prepared transactions.",
+		&payout_safety_poll_ms, 30000, 100, 86400000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("payout.schedule_lead", "Least distance of a schedule from its registration.",
+							NULL, &payout_schedule_lead_min, 60, 0, 525600, PGC_SIGHUP, GUC_UNIT_MIN, NULL,
+							NULL, NULL);
 	if (process_shared_preload_libraries_in_progress)
 		DefineCustomBoolVariable("payout.testing", "Lets payout.clock_offset move the clock.", NULL,
 								 &payout_testing, false, PGC_POSTMASTER, 0, NULL, NULL, NULL);

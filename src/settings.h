@@ -7,14 +7,14 @@
 
 #include "nodes/pg_list.h"
 
-extern char *payout_databases;	  /* comma separated; a worker runs for each */
-extern char *payout_secret_file;  /* absolute path, "" when unset */
-extern char *payout_allow_hosts;  /* comma separated hosts that may be plain http or private */
-extern bool payout_testing;		  /* start-up: the clock may be moved */
-extern int	payout_clock_offset_s;
-extern int	payout_max_in_flight; /* per lane */
-extern int	payout_safety_poll_ms;
-extern int	payout_schedule_lead_min;
+extern char *payout_databases;	 /* comma separated; a worker runs for each */
+extern char *payout_secret_file; /* absolute path, "" when unset */
+extern char *payout_allow_hosts; /* comma separated hosts that may be plain http or private */
+extern bool payout_testing;		 /* start-up: the clock may be moved */
+extern int payout_clock_offset_s;
+extern int payout_max_in_flight; /* per lane */
+extern int payout_safety_poll_ms;
+extern int payout_schedule_lead_min;
 
 extern void payout_define_settings(void);
 

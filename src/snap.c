@@ -49,7 +49,7 @@ service_path(int service)
 static void
 put(StringInfo body, const char *name, const char *value, int length_max)
 {
-	char	   *cut;
+	char *cut;
 
 	if (value == NULL)
 		return;
@@ -71,10 +71,11 @@ put_amount(StringInfo body, const char *amount)
 static char *
 snap_moment(TimestampTz at, bool with_ms)
 {
-	int64		unix_us = at + (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-	char	   *text = palloc(SNAP_TIMESTAMP_SIZE);
+	int64 unix_us = at + (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	char *text = palloc(SNAP_TIMESTAMP_SIZE);
 
-	if (!snap_timestamp(unix_us / USECS_PER_SEC, with_ms ? (int) (unix_us / 1000 % 1000) : -1, text, SNAP_TIMESTAMP_SIZE))
+	if (!snap_timestamp(unix_us / USECS_PER_SEC, with_ms ? (int) (unix_us / 1000 % 1000) : -1, text,
+						SNAP_TIMESTAMP_SIZE))
 		elog(ERROR, "timestamp out of range");
 	return text;
 }
@@ -82,8 +83,8 @@ snap_moment(TimestampTz at, bool with_ms)
 static void
 write_bulk(StringInfo body, const BankOrder *order)
 {
-	char	   *reference = palloc0(31);
-	int			len = 0;
+	char *reference = palloc0(31);
+	int len = 0;
 
 	for (const char *c = order->batch_id; *c != '\0' && len < 30; c++)
 		if (*c != '-')
@@ -131,7 +132,7 @@ write_transfer(StringInfo body, const BankOrder *order)
 static void
 write_status(StringInfo body, const BankOrder *order)
 {
-	char		service[12];
+	char service[12];
 
 	snprintf(service, sizeof(service), "%02d", order->original_service);
 	put(body, "originalPartnerReferenceNo", order->items[0].txid, 64);
@@ -159,8 +160,8 @@ set_paths(const BankChannel *channel, int service, BankRequest *request)
 
 	request->path = psprintf("%s%s", channel->path_prefix, service_path(service));
 	request->signed_path = channel->signed_path_prefix != NULL
-		? psprintf("%s%s", channel->signed_path_prefix, service_path(service))
-		: psprintf("%s%s", base_path != NULL ? base_path : "", request->path);
+							   ? psprintf("%s%s", channel->signed_path_prefix, service_path(service))
+							   : psprintf("%s%s", base_path != NULL ? base_path : "", request->path);
 }
 
 static void
@@ -197,18 +198,20 @@ header(List *headers, const char *name, const char *value)
 }
 
 static bool
-snap_sign(const BankChannel *channel, const BankRequest *request, const char *external_id, List **headers, char **error)
+snap_sign(const BankChannel *channel, const BankRequest *request, const char *external_id, List **headers,
+		  char **error)
 {
-	char	   *stamp = snap_moment(GetCurrentTimestamp(), channel->timestamp_ms);
-	char		signature[SNAP_SIGNATURE_SIZE];
+	char *stamp = snap_moment(GetCurrentTimestamp(), channel->timestamp_ms);
+	char signature[SNAP_SIGNATURE_SIZE];
 
 	if (channel->client_secret == NULL || channel->partner_id == NULL || channel->channel_header == NULL)
 	{
 		*error = "the channel lacks its secret client_secret, or its options partner_id or channel_header";
 		return false;
 	}
-	if (!snap_sign_symmetric(channel->client_secret, "POST", request->signed_path, channel->token, request->body,
-							 strlen(request->body), stamp, channel->encoding, signature, sizeof(signature)))
+	if (!snap_sign_symmetric(channel->client_secret, "POST", request->signed_path, channel->token,
+							 request->body, strlen(request->body), stamp, channel->encoding, signature,
+							 sizeof(signature)))
 	{
 		*error = "the request could not be signed with the channel's client_secret";
 		return false;
@@ -226,15 +229,16 @@ snap_sign(const BankChannel *channel, const BankRequest *request, const char *ex
 static bool
 snap_ask_token(const BankChannel *channel, BankRequest *request, List **headers, char **error)
 {
-	char	   *stamp = snap_moment(GetCurrentTimestamp(), channel->timestamp_ms);
-	char		signature[SNAP_SIGNATURE_SIZE];
+	char *stamp = snap_moment(GetCurrentTimestamp(), channel->timestamp_ms);
+	char signature[SNAP_SIGNATURE_SIZE];
 
 	if (channel->private_key == NULL || channel->client_id == NULL)
 	{
 		*error = "the channel lacks its secret private_key or its option client_id";
 		return false;
 	}
-	if (!snap_sign_token(channel->private_key, channel->client_id, stamp, channel->encoding, signature, sizeof(signature)))
+	if (!snap_sign_token(channel->private_key, channel->client_id, stamp, channel->encoding, signature,
+						 sizeof(signature)))
 	{
 		*error = "the token request could not be signed with the channel's private_key";
 		return false;
@@ -263,10 +267,10 @@ clean_code(char *code)
 static SnapClass
 snap_read_token(const HttpReply *reply, char **token, int *life_s, char **response_code)
 {
-	Jsonb	   *json = json_read(reply->body, reply->body_len);
-	char	   *text = json_text(json, "accessToken", NULL);
-	char	   *life = json_text(json, "expiresIn", NULL);
-	SnapClass	class;
+	Jsonb *json = json_read(reply->body, reply->body_len);
+	char *text = json_text(json, "accessToken", NULL);
+	char *life = json_text(json, "expiresIn", NULL);
+	SnapClass class;
 
 	*response_code = clean_code(json_text(json, "responseCode", NULL));
 	class = snap_class(73, reply->status, *response_code);
@@ -297,13 +301,14 @@ read_status(const BankOrder *order, const Jsonb *json, BankAnswer *answer)
 	const BankItem *item = &order->items[0];
 
 	answer->status = SNAP_STATUS_UNKNOWN;
-	if (answer->response_code != NULL && strncmp(answer->response_code, "404", 3) == 0 && strcmp(answer->response_code + 5, "01") == 0)
+	if (answer->response_code != NULL && strncmp(answer->response_code, "404", 3) == 0 &&
+		strcmp(answer->response_code + 5, "01") == 0)
 		answer->status = SNAP_STATUS_NOT_FOUND;
 	if (answer->class != SNAP_OK)
 		return;
-	if (echoes(json_text(json, "originalPartnerReferenceNo", NULL), item->txid)
-		&& echoes(json_text(json, "amount", "value", NULL), item->amount)
-		&& echoes(json_text(json, "beneficiaryAccountNo", NULL), item->account_no))
+	if (echoes(json_text(json, "originalPartnerReferenceNo", NULL), item->txid) &&
+		echoes(json_text(json, "amount", "value", NULL), item->amount) &&
+		echoes(json_text(json, "beneficiaryAccountNo", NULL), item->account_no))
 		answer->status = snap_status(json_text(json, "latestTransactionStatus", NULL));
 	else
 		answer->excerpt = "the answer speaks of another transfer";
@@ -314,10 +319,12 @@ static void
 read_success(const BankOrder *order, const Jsonb *json, BankAnswer *answer)
 {
 	const char *expected = order->call == CALL_BULK ? order->batch_id : order->items[0].txid;
-	const char *echoed = json_text(json, order->call == CALL_BULK ? "partnerBulkId" : "partnerReferenceNo", NULL);
+	const char *echoed =
+		json_text(json, order->call == CALL_BULK ? "partnerBulkId" : "partnerReferenceNo", NULL);
 
-	if (!echoes(echoed, expected)
-		|| (order->call == CALL_ACCOUNT_CHECK && !echoes(json_text(json, "beneficiaryAccountNo", NULL), order->items[0].account_no)))
+	if (!echoes(echoed, expected) ||
+		(order->call == CALL_ACCOUNT_CHECK &&
+		 !echoes(json_text(json, "beneficiaryAccountNo", NULL), order->items[0].account_no)))
 	{
 		answer->class = SNAP_UNKNOWN;
 		answer->excerpt = "the answer speaks of another request";
@@ -335,10 +342,11 @@ read_success(const BankOrder *order, const Jsonb *json, BankAnswer *answer)
 static void
 snap_read(const BankChannel *channel, const BankOrder *order, const HttpReply *reply, BankAnswer *answer)
 {
-	Jsonb	   *json = json_read(reply->body, reply->body_len);
+	Jsonb *json = json_read(reply->body, reply->body_len);
 
 	if (json == NULL)
-		answer->excerpt = psprintf("HTTP %d with a body of %zu bytes that is no JSON we read", reply->status, reply->body_len);
+		answer->excerpt = psprintf("HTTP %d with a body of %zu bytes that is no JSON we read", reply->status,
+								   reply->body_len);
 	else
 		answer->excerpt = json_text(json, "responseMessage", NULL);
 	answer->response_code = clean_code(json_text(json, "responseCode", NULL));

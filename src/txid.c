@@ -32,7 +32,7 @@ PG_FUNCTION_INFO_V1(payout_slot);
 typedef struct TxidState
 {
 	pg_atomic_uint32 next;
-	int64		start_s; /* the second in which counting began, since 1970 */
+	int64 start_s; /* the second in which counting began, since 1970 */
 } TxidState;
 
 static TxidState *shared_state = NULL;
@@ -40,7 +40,7 @@ static TxidState *shared_state = NULL;
 static void
 start_counting(TxidState *state)
 {
-	uint32		first;
+	uint32 first;
 
 	if (!pg_strong_random(&first, sizeof(first)))
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
@@ -57,7 +57,7 @@ txid_shmem_size(void)
 void
 txid_shmem_init(void)
 {
-	bool		found;
+	bool found;
 
 	shared_state = ShmemInitStruct("payout txid", sizeof(TxidState), &found);
 	if (!found)
@@ -82,7 +82,8 @@ current_state(void)
 static bool
 is_merchant_id(const char *id)
 {
-	return strlen(id) == MERCHANT_ID_LEN && strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == MERCHANT_ID_LEN;
+	return strlen(id) == MERCHANT_ID_LEN &&
+		   strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == MERCHANT_ID_LEN;
 }
 
 /* generate_txid(merchant_id): a new TXID. PY005 for a malformed merchant id. */
@@ -90,16 +91,17 @@ Datum
 payout_generate_txid(PG_FUNCTION_ARGS)
 {
 	static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-	char	   *merchant_id = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
-	TxidState  *state = current_state();
-	char		txid[TXID_LEN + 1];
-	uint32		count;
-	pg_time_t	second;
+	char *merchant_id = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	TxidState *state = current_state();
+	char txid[TXID_LEN + 1];
+	uint32 count;
+	pg_time_t second;
 	struct pg_tm *tm;
 
 	if (!is_merchant_id(merchant_id))
-		ereport(ERROR, (errcode(PY_UNKNOWN_MERCHANT), errmsg("argument \"merchant_id\" is not an id of a merchant"),
-						errhint("It must be 10 of A-Z and 0-9.")));
+		ereport(ERROR,
+				(errcode(PY_UNKNOWN_MERCHANT), errmsg("argument \"merchant_id\" is not an id of a merchant"),
+				 errhint("It must be 10 of A-Z and 0-9.")));
 	count = pg_atomic_fetch_add_u32(&state->next, 1) % TXID_SPACE;
 	second = Max(payout_unix_ms() / 1000, state->start_s + 1) + JAKARTA_OFFSET_S;
 	tm = pg_gmtime(&second);
@@ -116,9 +118,9 @@ payout_generate_txid(PG_FUNCTION_ARGS)
 Datum
 payout_slot(PG_FUNCTION_ARGS)
 {
-	text	   *id = PG_GETARG_TEXT_PP(0);
+	text *id = PG_GETARG_TEXT_PP(0);
 	const unsigned char *bytes = (const unsigned char *) VARDATA_ANY(id);
-	uint64		hash = UINT64CONST(0xcbf29ce484222325);
+	uint64 hash = UINT64CONST(0xcbf29ce484222325);
 
 	for (size_t i = 0; i < VARSIZE_ANY_EXHDR(id); i++)
 		hash = (hash ^ bytes[i]) * UINT64CONST(0x100000001b3);

@@ -9,13 +9,13 @@ static void
 claim(BankChannel *channel, int slots, dlist_head *claimed)
 {
 	static SPIPlanPtr plan = NULL;
-	uint64		rows = lane_claim(&plan, "claim_validate", channel, slots);
+	uint64 rows = lane_claim(&plan, "claim_validate", channel, slots);
 
 	for (uint64 row = 0; row < rows; row++)
 	{
-		Exchange   *exchange = exchange_new(LANE_VALIDATE, channel);
+		Exchange *exchange = exchange_new(LANE_VALIDATE, channel);
 		MemoryContext old = MemoryContextSwitchTo(exchange->context);
-		BankItem   *item = palloc0(sizeof(BankItem));
+		BankItem *item = palloc0(sizeof(BankItem));
 
 		dlist_push_tail(claimed, &exchange->node);
 		item->merchant_id = lane_column(row, 2);
@@ -36,7 +36,7 @@ static void
 record(Exchange *exchange, const pg_uuid_t *incarnation_id)
 {
 	static SPIPlanPtr plan = NULL;
-	BankRecord	record;
+	BankRecord record;
 
 	bank_record_begin(&record, exchange, incarnation_id);
 	bank_record_text(&record, record.answer.account_name);

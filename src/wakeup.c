@@ -22,14 +22,14 @@ PG_FUNCTION_INFO_V1(payout_wake);
 
 typedef struct WakeupPlace
 {
-	Oid			database; /* InvalidOid: free */
-	Latch	   *latch;
+	Oid database; /* InvalidOid: free */
+	Latch *latch;
 } WakeupPlace;
 
 typedef struct WakeupState
 {
-	LWLock	   *lock;
-	Latch	   *launcher;
+	LWLock *lock;
+	Latch *launcher;
 	ConditionVariable answers;
 	WakeupPlace workers[WAKEUP_DATABASES_MAX];
 } WakeupState;
@@ -46,7 +46,7 @@ wakeup_shmem_size(void)
 void
 wakeup_shmem_init(void)
 {
-	bool		found;
+	bool found;
 
 	state = ShmemInitStruct("payout wakeup", sizeof(WakeupState), &found);
 	if (!found)
@@ -66,7 +66,7 @@ wakeup_is_ready(void)
 static void
 wake_now(void)
 {
-	bool		found = false;
+	bool found = false;
 
 	if (state == NULL)
 		return;
@@ -86,7 +86,8 @@ wake_now(void)
 static void
 at_transaction_end(XactEvent event, void *arg)
 {
-	if (!wake_pending || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE))
+	if (!wake_pending ||
+		(event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE))
 		return;
 	wake_pending = false;
 	if (event == XACT_EVENT_COMMIT)
@@ -140,7 +141,7 @@ wakeup_register_launcher(void)
 bool
 wakeup_register_worker(void)
 {
-	bool		registered = false;
+	bool registered = false;
 
 	before_shmem_exit(leave_place, (Datum) 0);
 	LWLockAcquire(state->lock, LW_EXCLUSIVE);

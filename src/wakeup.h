@@ -10,7 +10,7 @@
 #define WAKEUP_DATABASES_MAX 64 /* workers at one moment */
 
 extern Size wakeup_shmem_size(void);
-extern void wakeup_shmem_init(void); /* in the shared memory start-up hook */
+extern void wakeup_shmem_init(void);		/* in the shared memory start-up hook */
 extern void wakeup_register_callback(void); /* once per process, from _PG_init */
 
 /* False when the library is not preloaded: there is no shared memory and no worker. */

@@ -74,6 +74,8 @@ commit(void)
 	SPI_finish();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	/* A wait for a synchronous standby that was cut short by our own end must not count as done. */
+	CHECK_FOR_INTERRUPTS();
 	pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
@@ -82,7 +84,7 @@ commit(void)
 static ErrorData *
 fail(MemoryContext context)
 {
-	ErrorData  *error;
+	ErrorData *error;
 
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
@@ -96,17 +98,18 @@ fail(MemoryContext context)
 static bool
 is_transient(const ErrorData *error)
 {
-	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE || error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED
-		|| error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE
-		|| ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES
-		|| ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
+	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+		   error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED ||
+		   error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE ||
+		   ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES ||
+		   ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
 }
 
 /* Where the extension is gone there is nothing to do; the launcher looks again. */
 static void
 exit_if_dropped(void)
 {
-	bool		installed;
+	bool installed;
 
 	StartTransactionCommand();
 	installed = OidIsValid(get_extension_oid("payout", true));
@@ -138,11 +141,12 @@ release(Exchange *exchange)
 static void
 set_aside(Exchange *exchange, const ErrorData *error)
 {
-	Oid			types[] = {TEXTOID, UUIDOID, UUIDOID, TEXTOID};
-	Datum		values[4];
+	Oid types[] = {TEXTOID, UUIDOID, UUIDOID, TEXTOID};
+	Datum values[4];
 	MemoryContext context = CurrentMemoryContext;
 
-	ereport(LOG, (errmsg("payout could not record an outcome of lane %d and sets it aside: %s", exchange->lane, error->message)));
+	ereport(LOG, (errmsg("payout could not record an outcome of lane %d and sets it aside: %s",
+						 exchange->lane, error->message)));
 	if (exchange->lane == LANE_NOTIFY)
 		return; /* it stays with this incarnation and is sent again by the next */
 	PG_TRY();
@@ -152,7 +156,8 @@ set_aside(Exchange *exchange, const ErrorData *error)
 		values[1] = UUIDPGetDatum(&exchange->attempt_id);
 		values[2] = UUIDPGetDatum(&incarnation_id);
 		values[3] = CStringGetTextDatum(error->message);
-		if (SPI_execute_with_args("select payout.set_aside_attempt($1, $2, $3, $4)", 4, types, values, NULL, false, 0) != SPI_OK_SELECT)
+		if (SPI_execute_with_args("select payout.set_aside_attempt($1, $2, $3, $4)", 4, types, values, NULL,
+								  false, 0) != SPI_OK_SELECT)
 			elog(ERROR, "could not set an attempt aside");
 		commit();
 	}
@@ -167,7 +172,7 @@ set_aside(Exchange *exchange, const ErrorData *error)
 static bool
 record_singly(Exchange *exchange, MemoryContext context)
 {
-	ErrorData  *volatile error = NULL;
+	ErrorData *volatile error = NULL;
 
 	PG_TRY();
 	{
@@ -211,7 +216,7 @@ record_all(MemoryContext context)
 		exit_if_dropped();
 	dlist_foreach_modify(iter, &ended)
 	{
-		Exchange   *exchange = dlist_container(Exchange, node, iter.cur);
+		Exchange *exchange = dlist_container(Exchange, node, iter.cur);
 
 		if (failed && !record_singly(exchange, context))
 			continue;
@@ -228,7 +233,8 @@ record_all(MemoryContext context)
 static int
 free_places(BankChannel *channel, Lane lane, int64 *rests_until_ms)
 {
-	int			places = Min(payout_max_in_flight - exchange_in_flight(lane), channel->in_flight_max - channel->in_flight[lane]);
+	int places = Min(payout_max_in_flight - exchange_in_flight(lane),
+					 channel->in_flight_max - channel->in_flight[lane]);
 
 	if (!channel->seen || channel->paused || channel->protocol == NULL || !http_can_start())
 		return 0;
@@ -243,11 +249,13 @@ free_places(BankChannel *channel, Lane lane, int64 *rests_until_ms)
 static bool
 query_bool(const char *sql, const char *argument)
 {
-	Oid			types[] = {TEXTOID};
-	Datum		values[] = {argument != NULL ? CStringGetTextDatum(argument) : (Datum) 0};
-	bool		isnull;
+	Oid types[] = {TEXTOID};
+	Datum values[] = {argument != NULL ? CStringGetTextDatum(argument) : (Datum) 0};
+	bool isnull;
 
-	if (SPI_execute_with_args(sql, argument != NULL ? 1 : 0, types, values, NULL, false, 1) != SPI_OK_SELECT || SPI_processed != 1)
+	if (SPI_execute_with_args(sql, argument != NULL ? 1 : 0, types, values, NULL, false, 1) !=
+			SPI_OK_SELECT ||
+		SPI_processed != 1)
 		elog(ERROR, "could not run \"%s\"", sql);
 	return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) && !isnull;
 }
@@ -255,15 +263,16 @@ query_bool(const char *sql, const char *argument)
 static void
 claim_lane(const LaneWork *work, dlist_head *claimed)
 {
-	dlist_iter	iter;
-	int64		ignored;
+	dlist_iter iter;
+	int64 ignored;
 
 	dlist_foreach(iter, channel_list())
 	{
 		BankChannel *channel = dlist_container(BankChannel, node, iter.cur);
-		int			places = free_places(channel, work->lane, &ignored);
+		int places = free_places(channel, work->lane, &ignored);
 
-		if (places > 0 && (work->lane != LANE_DISPATCH || query_bool("select payout.may_dispatch($1)", channel->channel_id)))
+		if (places > 0 && (work->lane != LANE_DISPATCH ||
+						   query_bool("select payout.may_dispatch($1)", channel->channel_id)))
 			work->claim(channel, places, claimed);
 	}
 }
@@ -273,14 +282,15 @@ static Datum
 full_channels(Lane lane, int64 *rests_until_ms)
 {
 	ArrayBuildState *full = initArrayResult(TEXTOID, CurrentMemoryContext, false);
-	dlist_iter	iter;
+	dlist_iter iter;
 
 	dlist_foreach(iter, channel_list())
 	{
 		BankChannel *channel = dlist_container(BankChannel, node, iter.cur);
 
 		if (free_places(channel, lane, rests_until_ms) == 0)
-			full = accumArrayResult(full, CStringGetTextDatum(channel->channel_id), false, TEXTOID, CurrentMemoryContext);
+			full = accumArrayResult(full, CStringGetTextDatum(channel->channel_id), false, TEXTOID,
+									CurrentMemoryContext);
 	}
 	return makeArrayResult(full, CurrentMemoryContext);
 }
@@ -290,12 +300,12 @@ static int64
 find_next_turn(void)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid			types[] = {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID, TEXTARRAYOID};
-	int64		now_ms = payout_unix_ms();
-	int64		rests_ms[BANK_LANES + 1] = {0};
-	int64		next_ms = now_ms + payout_safety_poll_ms;
-	Datum		values[5];
-	bool		isnull;
+	Oid types[] = {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID, TEXTARRAYOID};
+	int64 now_ms = payout_unix_ms();
+	int64 rests_ms[BANK_LANES + 1] = {0};
+	int64 next_ms = now_ms + payout_safety_poll_ms;
+	Datum values[5];
+	bool isnull;
 	TimestampTz due;
 
 	for (int lane = 0; lane < BANK_LANES; lane++)
@@ -320,19 +330,21 @@ find_next_turn(void)
 }
 
 /* Parts of a claiming transaction: each bank lane, schedules, and notify. */
-#define PART(lane)	   (1 << (lane))
+#define PART(lane) (1 << (lane))
 #define PART_SCHEDULES PART(LANE_TOKEN)
-#define ALL_PARTS	   (PART(LANE_TOKEN + 1) - 1)
+#define ALL_PARTS (PART(LANE_TOKEN + 1) - 1)
 
 static void
 claim_parts(int parts, dlist_head *claimed)
 {
-	if ((parts & PART_SCHEDULES) != 0 && SPI_execute("select payout.release_schedules(1000)", false, 0) != SPI_OK_SELECT)
+	if ((parts & PART_SCHEDULES) != 0 &&
+		SPI_execute("select payout.release_schedules(1000)", false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not release schedules");
 	for (int lane = 0; lane < BANK_LANES; lane++)
 		if ((parts & PART(lane)) != 0)
 			claim_lane(bank_lanes[lane], claimed);
-	if ((parts & PART(LANE_NOTIFY)) != 0 && exchange_in_flight(LANE_NOTIFY) < payout_max_in_flight && http_can_start())
+	if ((parts & PART(LANE_NOTIFY)) != 0 && exchange_in_flight(LANE_NOTIFY) < payout_max_in_flight &&
+		http_can_start())
 		notify_claim(payout_max_in_flight - exchange_in_flight(LANE_NOTIFY), &incarnation_id, claimed);
 	exchange_save_attempts(claimed, &incarnation_id);
 }
@@ -341,8 +353,8 @@ claim_parts(int parts, dlist_head *claimed)
 static bool
 claim_in_transaction(int parts, dlist_head *all, MemoryContext context)
 {
-	dlist_head	claimed = DLIST_STATIC_INIT(claimed);
-	ErrorData  *volatile error = NULL;
+	dlist_head claimed = DLIST_STATIC_INIT(claimed);
+	ErrorData *volatile error = NULL;
 
 	PG_TRY();
 	{
@@ -364,7 +376,8 @@ claim_in_transaction(int parts, dlist_head *all, MemoryContext context)
 	while (!dlist_is_empty(&claimed))
 		release(dlist_container(Exchange, node, dlist_pop_head_node(&claimed)));
 	exit_if_dropped();
-	ereport(LOG, (errmsg("payout could not claim work: %s", error->message), error->context ? errcontext("%s", error->context) : 0));
+	ereport(LOG, (errmsg("payout could not claim work: %s", error->message),
+				  error->context ? errcontext("%s", error->context) : 0));
 	return false;
 }
 
@@ -372,21 +385,23 @@ claim_in_transaction(int parts, dlist_head *all, MemoryContext context)
 static void
 isolate(const char *lane_name, MemoryContext context)
 {
-	Oid			types[] = {TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(lane_name)};
+	Oid types[] = {TEXTOID};
+	Datum values[] = {CStringGetTextDatum(lane_name)};
 
 	PG_TRY();
 	{
 		begin();
-		if (SPI_execute_with_args("select payout.isolate($1)", 1, types, values, NULL, false, 0) != SPI_OK_SELECT)
+		if (SPI_execute_with_args("select payout.isolate($1)", 1, types, values, NULL, false, 0) !=
+			SPI_OK_SELECT)
 			elog(ERROR, "could not look for the payout that fails");
 		commit();
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error = fail(context);
+		ErrorData *error = fail(context);
 
-		ereport(LOG, (errmsg("payout could not isolate what fails in lane %s: %s", lane_name, error->message)));
+		ereport(LOG,
+				(errmsg("payout could not isolate what fails in lane %s: %s", lane_name, error->message)));
 	}
 	PG_END_TRY();
 }
@@ -412,6 +427,23 @@ claim_all(dlist_head *claimed, MemoryContext context)
 
 /* -------- the turn -------- */
 
+/* The lock that keeps copies of this database on this host apart. */
+static bool
+take_file_lock(void)
+{
+	static bool told = false;
+
+	if (secret_file_lock(GetSystemIdentifier(), MyDatabaseId))
+		return true;
+	if (!told)
+		ereport(
+			LOG,
+			(errmsg("payout sends nothing here: another process holds payout.secret_file for this database"),
+			 errhint("A copy of this database runs on this host; only one of them may send.")));
+	told = true;
+	return false;
+}
+
 /* Is this database armed, and ours to turn for? Begins the incarnation the first time. */
 static bool
 may_turn(MemoryContext context)
@@ -423,14 +455,15 @@ may_turn(MemoryContext context)
 		begin();
 		armed = query_bool("select payout.is_armed()", NULL);
 		if (armed && !incarnation_begun)
-			armed = secret_file_lock(GetSystemIdentifier(), MyDatabaseId);
+			armed = take_file_lock();
 		if (armed && !incarnation_begun)
 		{
-			Oid			types[] = {UUIDOID, INT4OID};
-			Datum		values[] = {UUIDPGetDatum(&incarnation_id), Int32GetDatum(MyProcPid)};
+			Oid types[] = {UUIDOID, INT4OID};
+			Datum values[] = {UUIDPGetDatum(&incarnation_id), Int32GetDatum(MyProcPid)};
 
 			identifier_uuid(&incarnation_id);
-			if (SPI_execute_with_args("select payout.begin_incarnation($1, $2)", 2, types, values, NULL, false, 0) != SPI_OK_SELECT)
+			if (SPI_execute_with_args("select payout.begin_incarnation($1, $2)", 2, types, values, NULL,
+									  false, 0) != SPI_OK_SELECT)
 				elog(ERROR, "could not begin an incarnation");
 		}
 		if (armed)
@@ -440,10 +473,11 @@ may_turn(MemoryContext context)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error = fail(context);
+		ErrorData *error = fail(context);
 
 		armed = false;
 		exit_if_dropped();
+		next_turn_ms = payout_unix_ms() + LANE_PAUSE_MS;
 		ereport(LOG, (errmsg("payout worker cannot turn: %s", error->message)));
 	}
 	PG_END_TRY();
@@ -472,7 +506,7 @@ plan_next_turn(MemoryContext context)
 static void
 turn(MemoryContext context)
 {
-	dlist_head	claimed = DLIST_STATIC_INIT(claimed);
+	dlist_head claimed = DLIST_STATIC_INIT(claimed);
 
 	next_turn_ms = payout_unix_ms() + payout_safety_poll_ms;
 	if (!dlist_is_empty(&ended))
@@ -504,7 +538,7 @@ set_session(void)
 static bool
 take_singleton_lock(void)
 {
-	LOCKTAG		tag;
+	LOCKTAG tag;
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, ADVISORY_CLASS, 0, 2);
 	return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
@@ -527,7 +561,7 @@ void
 payout_worker_main(Datum database)
 {
 	MemoryContext turn_context;
-	dlist_head	fresh; /* ended since the last turn */
+	dlist_head fresh; /* ended since the last turn */
 
 	dlist_init(&fresh);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -538,16 +572,17 @@ payout_worker_main(Datum database)
 	set_session();
 	exit_if_dropped();
 	if (!take_singleton_lock() || !wakeup_register_worker())
-		ereport(FATAL, (errmsg("payout worker of database %u is already running, or too many are", DatumGetObjectId(database))));
+		ereport(FATAL, (errmsg("payout worker of database %u is already running, or too many are",
+							   DatumGetObjectId(database))));
 	turn_context = AllocSetContextCreate(TopMemoryContext, "payout turn", ALLOCSET_DEFAULT_SIZES);
 	event_loop_init();
 	http_init();
 	for (;;)
 	{
-		int64		due_ms = record_again_ms > 0 ? Min(next_turn_ms, record_again_ms) : next_turn_ms;
-		long		wait_ms = Max(due_ms - payout_unix_ms(), 0);
-		long		http_ms = http_timeout_ms();
-		bool		woken;
+		int64 due_ms = record_again_ms > 0 ? Min(next_turn_ms, record_again_ms) : next_turn_ms;
+		long wait_ms = Max(due_ms - payout_unix_ms(), 0);
+		long http_ms = http_timeout_ms();
+		bool woken;
 
 		if (!dlist_is_empty(&fresh))
 			wait_ms = 0;

@@ -67,7 +67,8 @@ accounts_init(void)
 
 		if (no == NULL)
 			die("config: an account without no");
-		put_account(no, json_string_value(json_object_get(value, "name")), status == NULL ? "active" : status);
+		put_account(no, json_string_value(json_object_get(value, "name")),
+					status == NULL ? "active" : status);
 	}
 	json_object_foreach((json_t *) conf.source_accounts, key, value)
 	{
@@ -132,7 +133,8 @@ void
 books_set_account(const char *account_no, const char *name, const char *status)
 {
 	put_account(account_no, name, status);
-	journal_add("account", json_pack("{s:s, s:s, s:s}", "account_no", account_no, "name", name, "status", status));
+	journal_add("account",
+				json_pack("{s:s, s:s, s:s}", "account_no", account_no, "name", name, "status", status));
 }
 
 void

@@ -16,14 +16,9 @@ static const struct
 	const char *path;
 	int service;
 } services[] = {
-	{"access-token/b2b", 73},
-	{"balance-inquiry", 11},
-	{"account-inquiry-internal", 15},
-	{"account-inquiry-external", 16},
-	{"transfer-intrabank", 17},
-	{"transfer-interbank", 18},
-	{"transfer-interbank-bulk", 20},
-	{"transfer/status", 36},
+	{"access-token/b2b", 73},		  {"balance-inquiry", 11},	  {"account-inquiry-internal", 15},
+	{"account-inquiry-external", 16}, {"transfer-intrabank", 17}, {"transfer-interbank", 18},
+	{"transfer-interbank-bulk", 20},  {"transfer/status", 36},
 };
 
 static const Field balance_fields[] = {{"accountNo", 16, FIELD_TEXT, true},
@@ -36,27 +31,40 @@ static const Field external_fields[] = {{"beneficiaryBankCode", 11, FIELD_TEXT, 
 										{"beneficiaryAccountNo", 34, FIELD_TEXT, true},
 										{"partnerReferenceNo", 64, FIELD_TEXT, false},
 										{NULL, 0, FIELD_TEXT, false}};
-static const Field intrabank_fields[] = {
-	{"partnerReferenceNo", 64, FIELD_TEXT, true},    {"amount", 0, FIELD_AMOUNT, true},
-	{"beneficiaryAccountNo", 34, FIELD_TEXT, true},  {"sourceAccountNo", 19, FIELD_TEXT, true},
-	{"transactionDate", 25, FIELD_DATE, true},       {"beneficiaryEmail", 50, FIELD_TEXT, false},
-	{"currency", 3, FIELD_TEXT, false},              {"customerReference", 30, FIELD_TEXT, false},
-	{"feeType", 25, FIELD_TEXT, false},              {"remark", 50, FIELD_TEXT, false},
-	{"originatorInfos", 0, FIELD_LIST, false},       {NULL, 0, FIELD_TEXT, false}};
-static const Field interbank_fields[] = {
-	{"partnerReferenceNo", 64, FIELD_TEXT, true},     {"amount", 0, FIELD_AMOUNT, true},
-	{"beneficiaryAccountName", 100, FIELD_TEXT, true}, {"beneficiaryAccountNo", 34, FIELD_TEXT, true},
-	{"beneficiaryBankCode", 11, FIELD_TEXT, true},    {"sourceAccountNo", 19, FIELD_TEXT, true},
-	{"transactionDate", 25, FIELD_DATE, true},        {"beneficiaryBankName", 50, FIELD_TEXT, false},
-	{"beneficiaryAddress", 100, FIELD_TEXT, false},   {"beneficiaryEmail", 50, FIELD_TEXT, false},
-	{"currency", 3, FIELD_TEXT, false},               {"customerReference", 30, FIELD_TEXT, false},
-	{"feeType", 25, FIELD_TEXT, false},               {"originatorInfos", 0, FIELD_LIST, false},
-	{NULL, 0, FIELD_TEXT, false}};
-static const Field status_fields[] = {
-	{"serviceCode", 2, FIELD_TEXT, true},           {"originalPartnerReferenceNo", 64, FIELD_TEXT, false},
-	{"originalReferenceNo", 64, FIELD_TEXT, false}, {"originalExternalId", 36, FIELD_TEXT, false},
-	{"transactionDate", 25, FIELD_DATE, false},     {"amount", 0, FIELD_AMOUNT, false},
-	{NULL, 0, FIELD_TEXT, false}};
+static const Field intrabank_fields[] = {{"partnerReferenceNo", 64, FIELD_TEXT, true},
+										 {"amount", 0, FIELD_AMOUNT, true},
+										 {"beneficiaryAccountNo", 34, FIELD_TEXT, true},
+										 {"sourceAccountNo", 19, FIELD_TEXT, true},
+										 {"transactionDate", 25, FIELD_DATE, true},
+										 {"beneficiaryEmail", 50, FIELD_TEXT, false},
+										 {"currency", 3, FIELD_TEXT, false},
+										 {"customerReference", 30, FIELD_TEXT, false},
+										 {"feeType", 25, FIELD_TEXT, false},
+										 {"remark", 50, FIELD_TEXT, false},
+										 {"originatorInfos", 0, FIELD_LIST, false},
+										 {NULL, 0, FIELD_TEXT, false}};
+static const Field interbank_fields[] = {{"partnerReferenceNo", 64, FIELD_TEXT, true},
+										 {"amount", 0, FIELD_AMOUNT, true},
+										 {"beneficiaryAccountName", 100, FIELD_TEXT, true},
+										 {"beneficiaryAccountNo", 34, FIELD_TEXT, true},
+										 {"beneficiaryBankCode", 11, FIELD_TEXT, true},
+										 {"sourceAccountNo", 19, FIELD_TEXT, true},
+										 {"transactionDate", 25, FIELD_DATE, true},
+										 {"beneficiaryBankName", 50, FIELD_TEXT, false},
+										 {"beneficiaryAddress", 100, FIELD_TEXT, false},
+										 {"beneficiaryEmail", 50, FIELD_TEXT, false},
+										 {"currency", 3, FIELD_TEXT, false},
+										 {"customerReference", 30, FIELD_TEXT, false},
+										 {"feeType", 25, FIELD_TEXT, false},
+										 {"originatorInfos", 0, FIELD_LIST, false},
+										 {NULL, 0, FIELD_TEXT, false}};
+static const Field status_fields[] = {{"serviceCode", 2, FIELD_TEXT, true},
+									  {"originalPartnerReferenceNo", 64, FIELD_TEXT, false},
+									  {"originalReferenceNo", 64, FIELD_TEXT, false},
+									  {"originalExternalId", 36, FIELD_TEXT, false},
+									  {"transactionDate", 25, FIELD_DATE, false},
+									  {"amount", 0, FIELD_AMOUNT, false},
+									  {NULL, 0, FIELD_TEXT, false}};
 
 /* path is what follows /bank */
 int
@@ -169,9 +177,9 @@ balance_inquiry(Request *request)
 		answer(request, 404, 11, NULL, NULL);
 		return;
 	}
-	fields = json_pack("{s:s, s:[{s:s, s:o, s:o, s:o, s:s}]}", "accountNo", account_no, "accountInfos", "balanceType",
-					   "Cash", "amount", bank_amount(*available), "availableBalance", bank_amount(*available),
-					   "ledgerBalance", bank_amount(*available), "status", "0001");
+	fields = json_pack("{s:s, s:[{s:s, s:o, s:o, s:o, s:s}]}", "accountNo", account_no, "accountInfos",
+					   "balanceType", "Cash", "amount", bank_amount(*available), "availableBalance",
+					   bank_amount(*available), "ledgerBalance", bank_amount(*available), "status", "0001");
 	answer(request, 200, 0, NULL, fields);
 }
 
@@ -213,9 +221,10 @@ answer_transfer(Request *request, const Entry *entry)
 		answer(request, entry->http, entry->code, NULL, NULL);
 		return;
 	}
-	fields = json_pack("{s:s, s:s, s:o, s:s, s:s, s:s}", "referenceNo", entry->reference_no, "partnerReferenceNo",
-					   order->reference, "amount", bank_amount(order->cents), "beneficiaryAccountNo", order->account_no,
-					   "sourceAccountNo", order->source_account_no, "transactionDate", order->transaction_date);
+	fields = json_pack("{s:s, s:s, s:o, s:s, s:s, s:s}", "referenceNo", entry->reference_no,
+					   "partnerReferenceNo", order->reference, "amount", bank_amount(order->cents),
+					   "beneficiaryAccountNo", order->account_no, "sourceAccountNo", order->source_account_no,
+					   "transactionDate", order->transaction_date);
 	if (order->bank_code[0] != '\0')
 		json_object_set_new(fields, "beneficiaryBankCode", json_string(order->bank_code));
 	answer(request, entry->state == ENTRY_ACCEPTED ? 202 : 200, 0, NULL, fields);
@@ -297,8 +306,9 @@ status_not_found(Request *request)
 	}
 	fields = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "originalPartnerReferenceNo",
 					   bank_text(request->root, "originalPartnerReferenceNo"), "serviceCode",
-					   bank_text(request->root, "serviceCode"), "beneficiaryAccountNo", "", "referenceNumber", "",
-					   "sourceAccountNo", "", "latestTransactionStatus", "07", "transactionStatusDesc", "Not Found");
+					   bank_text(request->root, "serviceCode"), "beneficiaryAccountNo", "", "referenceNumber",
+					   "", "sourceAccountNo", "", "latestTransactionStatus", "07", "transactionStatusDesc",
+					   "Not Found");
 	answer(request, 200, 0, NULL, fields);
 }
 
@@ -311,13 +321,13 @@ status_of(const Entry *entry, const char *service_code)
 	char previous[16];
 	json_t *fields;
 
-	fields = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:s}", "originalReferenceNo",
-					   entry->reference_no, "originalPartnerReferenceNo", order->reference, "originalExternalId",
-					   order->external_id, "serviceCode", service_code, "transactionDate", order->transaction_date,
-					   "amount", bank_amount(order->cents), "beneficiaryAccountNo", order->account_no,
-					   "beneficiaryBankCode", order->bank_code, "referenceNumber", entry->reference_no,
-					   "sourceAccountNo", order->source_account_no, "latestTransactionStatus", codes[entry->state],
-					   "transactionStatusDesc", texts[entry->state]);
+	fields = json_pack(
+		"{s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:s}", "originalReferenceNo",
+		entry->reference_no, "originalPartnerReferenceNo", order->reference, "originalExternalId",
+		order->external_id, "serviceCode", service_code, "transactionDate", order->transaction_date, "amount",
+		bank_amount(order->cents), "beneficiaryAccountNo", order->account_no, "beneficiaryBankCode",
+		order->bank_code, "referenceNumber", entry->reference_no, "sourceAccountNo", order->source_account_no,
+		"latestTransactionStatus", codes[entry->state], "transactionStatusDesc", texts[entry->state]);
 	if (entry->state == ENTRY_FAILED)
 	{
 		snprintf(previous, sizeof(previous), "%03d%02d%02d", entry->http % 1000, order->service % 100,

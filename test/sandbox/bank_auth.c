@@ -201,8 +201,8 @@ external_id_fits(Request *request)
 bool
 bank_authorize(Request *request)
 {
-	static const char *const needed[] = {"Content-Type",  "Authorization", "X-TIMESTAMP", "X-SIGNATURE",
-										 "X-PARTNER-ID", "X-EXTERNAL-ID", "CHANNEL-ID",  NULL};
+	static const char *const needed[] = {"Content-Type", "Authorization", "X-TIMESTAMP", "X-SIGNATURE",
+										 "X-PARTNER-ID", "X-EXTERNAL-ID", "CHANNEL-ID",	 NULL};
 
 	return have_headers(request, needed) && timestamp_fits(request) && token_fits(request) &&
 		   signature_fits(request) && partner_fits(request) && external_id_fits(request);

@@ -11,12 +11,15 @@
 #include "config.h"
 #include "payroll.h"
 
-static const Field bulk_fields[] = {
-	{"customerReference", 30, FIELD_TEXT, true}, {"sourceAccountNo", 19, FIELD_TEXT, true},
-	{"transactionDate", 25, FIELD_DATE, true},   {"bulkObject", 0, FIELD_LIST, true},
-	{"partnerBulkId", 64, FIELD_TEXT, false},    {"currency", 3, FIELD_TEXT, false},
-	{"feeType", 25, FIELD_TEXT, false},          {"remark", 50, FIELD_TEXT, false},
-	{NULL, 0, FIELD_TEXT, false}};
+static const Field bulk_fields[] = {{"customerReference", 30, FIELD_TEXT, true},
+									{"sourceAccountNo", 19, FIELD_TEXT, true},
+									{"transactionDate", 25, FIELD_DATE, true},
+									{"bulkObject", 0, FIELD_LIST, true},
+									{"partnerBulkId", 64, FIELD_TEXT, false},
+									{"currency", 3, FIELD_TEXT, false},
+									{"feeType", 25, FIELD_TEXT, false},
+									{"remark", 50, FIELD_TEXT, false},
+									{NULL, 0, FIELD_TEXT, false}};
 static const Field item_fields[] = {{"partnerReferenceNo", 64, FIELD_TEXT, true},
 									{"bankCode", 11, FIELD_TEXT, true},
 									{"beneficiaryAccountNo", 34, FIELD_TEXT, true},
@@ -92,7 +95,8 @@ same_bulk(const Bulk *bulk, const Order *orders, int count)
 	if (bulk->item_count != count)
 		return false;
 	for (i = 0; i < count; i++)
-		if (strcmp(bulk->items[i]->order.reference, orders[i].reference) != 0 || !books_same(bulk->items[i], &orders[i]))
+		if (strcmp(bulk->items[i]->order.reference, orders[i].reference) != 0 ||
+			!books_same(bulk->items[i], &orders[i]))
 			return false;
 	return true;
 }

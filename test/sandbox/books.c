@@ -14,11 +14,11 @@
 #include "util.h"
 #include "accounts.h"
 
-static Hash *entries;            /* by the payer's reference */
-static Hash *numbers;            /* by the bank's number */
-static Hash *bulks;              /* by the payer's bulk id */
-static Hash *bulk_ids;           /* by the bank's bulk id */
-static Hash *external_ids;       /* "day|partner|id" */
+static Hash *entries;	   /* by the payer's reference */
+static Hash *numbers;	   /* by the bank's number */
+static Hash *bulks;		   /* by the payer's bulk id */
+static Hash *bulk_ids;	   /* by the bank's bulk id */
+static Hash *external_ids; /* "day|partner|id" */
 static Entry *first_entry;
 static Entry *last_entry;
 static Bulk *first_bulk;
@@ -71,10 +71,10 @@ entry_line(const Entry *entry)
 	snprintf(service, sizeof(service), "%02d", entry->order.service);
 	line = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "service", service,
 					 "partner_reference_no", entry->order.reference, "amount", amount, "currency", "IDR",
-					 "account_no", entry->order.account_no, "account_name", entry->order.account_name, "bank_code",
-					 entry->order.bank_code, "source_account_no", entry->order.source_account_no, "transaction_date",
-					 entry->order.transaction_date, "external_id", entry->order.external_id, "reference_no",
-					 entry->reference_no);
+					 "account_no", entry->order.account_no, "account_name", entry->order.account_name,
+					 "bank_code", entry->order.bank_code, "source_account_no", entry->order.source_account_no,
+					 "transaction_date", entry->order.transaction_date, "external_id",
+					 entry->order.external_id, "reference_no", entry->reference_no);
 	if (entry->bulk != NULL)
 	{
 		json_object_set_new(line, "bulk_id", json_string(entry->bulk->bulk_id));
@@ -250,8 +250,8 @@ books_bulk_first(void)
 
 /* Entries of unpaid items become pending again: a refused item may come back in another bulk. */
 static Bulk *
-bulk_numbered(const char *bulk_id, const char *partner_bulk_id, const char *source_account_no, const Order *orders,
-			  const char *const *item_numbers, int count)
+bulk_numbered(const char *bulk_id, const char *partner_bulk_id, const char *source_account_no,
+			  const Order *orders, const char *const *item_numbers, int count)
 {
 	Bulk *bulk = xmalloc(sizeof(Bulk));
 	int i;
@@ -267,7 +267,8 @@ bulk_numbered(const char *bulk_id, const char *partner_bulk_id, const char *sour
 		Entry *entry = books_find(orders[i].reference);
 
 		if (entry == NULL)
-			entry = (item_numbers == NULL) ? books_add(&orders[i]) : add_numbered(&orders[i], item_numbers[i]);
+			entry =
+				(item_numbers == NULL) ? books_add(&orders[i]) : add_numbered(&orders[i], item_numbers[i]);
 		if (entry->state == ENTRY_FAILED)
 			entry->state = ENTRY_ACCEPTED;
 		if (entry->times_paid == 0)
@@ -297,8 +298,9 @@ books_bulk_add(const char *partner_bulk_id, const char *source_account_no, const
 	bulk = bulk_numbered(bulk_id, partner_bulk_id, source_account_no, orders, NULL, count);
 	for (i = 0; i < count; i++)
 		json_array_append_new(items, entry_line(bulk->items[i]));
-	journal_add("bulk", json_pack("{s:s, s:s, s:s, s:s, s:o}", "service", "20", "bulk_id", bulk_id, "partner_bulk_id",
-								  partner_bulk_id, "source_account_no", source_account_no, "items", items));
+	journal_add("bulk",
+				json_pack("{s:s, s:s, s:s, s:s, s:o}", "service", "20", "bulk_id", bulk_id, "partner_bulk_id",
+						  partner_bulk_id, "source_account_no", source_account_no, "items", items));
 	return bulk;
 }
 
@@ -306,16 +308,16 @@ void
 books_bulk_booked(Bulk *bulk)
 {
 	bulk->booked = true;
-	journal_add("bulk_booked", json_pack("{s:s, s:s}", "bulk_id", bulk->bulk_id, "partner_bulk_id",
-										 bulk->partner_bulk_id));
+	journal_add("bulk_booked",
+				json_pack("{s:s, s:s}", "bulk_id", bulk->bulk_id, "partner_bulk_id", bulk->partner_bulk_id));
 }
 
 void
 books_bulk_noticed(Bulk *bulk)
 {
 	bulk->noticed = true;
-	journal_add("bulk_noticed", json_pack("{s:s, s:s}", "bulk_id", bulk->bulk_id, "partner_bulk_id",
-										  bulk->partner_bulk_id));
+	journal_add("bulk_noticed",
+				json_pack("{s:s, s:s}", "bulk_id", bulk->bulk_id, "partner_bulk_id", bulk->partner_bulk_id));
 }
 
 bool
@@ -329,8 +331,8 @@ books_use_external_id(const char *partner_id, const char *external_id, int servi
 	if (hash_get(external_ids, key) != NULL)
 		return false;
 	hash_put(external_ids, key, external_ids);
-	journal_add("external_id", json_pack("{s:s, s:s, s:s, s:i}", "day", day, "partner_id", partner_id, "external_id",
-										 external_id, "service", service));
+	journal_add("external_id", json_pack("{s:s, s:s, s:s, s:i}", "day", day, "partner_id", partner_id,
+										 "external_id", external_id, "service", service));
 	return true;
 }
 
@@ -379,8 +381,8 @@ replay_bulk(const json_t *line)
 		saw_number(item_numbers[i]);
 	}
 	saw_number(line_text(line, "bulk_id"));
-	bulk_numbered(line_text(line, "bulk_id"), line_text(line, "partner_bulk_id"), line_text(line, "source_account_no"),
-				  orders, item_numbers, count);
+	bulk_numbered(line_text(line, "bulk_id"), line_text(line, "partner_bulk_id"),
+				  line_text(line, "source_account_no"), orders, item_numbers, count);
 	free(orders);
 	free(item_numbers);
 }

@@ -36,14 +36,14 @@ typedef struct Order
 /* One business transfer, known by the payer's reference for ever. */
 typedef struct Entry
 {
-	Order order;               /* own copies of the texts */
-	char reference_no[32];     /* the bank's number */
+	Order order;		   /* own copies of the texts */
+	char reference_no[32]; /* the bank's number */
 	EntryState state;
-	int http;                  /* why it failed: HTTP part and case part of the code */
+	int http; /* why it failed: HTTP part and case part of the code */
 	int code;
 	int times_paid;
-	Bulk *bulk;                /* the last bulk that brought it, or NULL */
-	struct Entry *next;        /* in order of arrival */
+	Bulk *bulk;			/* the last bulk that brought it, or NULL */
+	struct Entry *next; /* in order of arrival */
 } Entry;
 
 struct Bulk
@@ -92,7 +92,8 @@ extern void books_refund(Entry *entry);
 
 extern Bulk *books_bulk_find(const char *partner_bulk_id);
 extern Bulk *books_bulk_first(void);
-extern Bulk *books_bulk_add(const char *partner_bulk_id, const char *source_account_no, const Order *orders, int count);
+extern Bulk *books_bulk_add(const char *partner_bulk_id, const char *source_account_no, const Order *orders,
+							int count);
 extern void books_bulk_booked(Bulk *bulk);
 extern void books_bulk_noticed(Bulk *bulk);
 

@@ -61,7 +61,8 @@ key_of(const json_t *root, const char *name, bool is_private)
 	bio = (strncmp(text, "-----", 5) == 0) ? BIO_new_mem_buf(text, -1) : BIO_new_file(text, "r");
 	if (bio == NULL)
 		die("config: cannot read %s", name);
-	key = is_private ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL);
+	key = is_private ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL)
+					 : PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL);
 	BIO_free(bio);
 	if (key == NULL)
 		die("config: %s is not a usable PEM key", name);

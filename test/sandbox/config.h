@@ -14,13 +14,13 @@ typedef struct Config
 {
 	const char *client_id;
 	const char *client_secret;
-	const char *partner_id;           /* "" = any */
-	const char *channel_id;           /* header CHANNEL-ID; "" = any */
-	EVP_PKEY *client_public_key;      /* NULL = every token request is refused */
-	EVP_PKEY *bank_private_key;       /* NULL = no notices */
-	const char *notice_base_url;      /* NULL = no notices */
-	const char *notice_signed_strip;  /* prefix left out of the signed path of notices; "" = none */
-	const char *signed_path_strip;    /* the same for requests to the bank */
+	const char *partner_id;			 /* "" = any */
+	const char *channel_id;			 /* header CHANNEL-ID; "" = any */
+	EVP_PKEY *client_public_key;	 /* NULL = every token request is refused */
+	EVP_PKEY *bank_private_key;		 /* NULL = no notices */
+	const char *notice_base_url;	 /* NULL = no notices */
+	const char *notice_signed_strip; /* prefix left out of the signed path of notices; "" = none */
+	const char *signed_path_strip;	 /* the same for requests to the bank */
 	bool signature_hex;
 	bool not_found_as_07;
 	bool float_check;
@@ -28,12 +28,12 @@ typedef struct Config
 	int token_life_s;
 	int payroll_delay_ms;
 	int bulk_items_max;
-	int64_t amount_max_cents;         /* 0 = no limit */
+	int64_t amount_max_cents; /* 0 = no limit */
 	uint64_t seed;
-	const json_t *source_accounts;    /* object, or NULL = any source account, bottomless */
-	const json_t *accounts;           /* array or NULL */
-	const json_t *wildcards;          /* array or NULL; both NULL = every account is active */
-	const json_t *webhook_secrets;    /* object or NULL */
+	const json_t *source_accounts; /* object, or NULL = any source account, bottomless */
+	const json_t *accounts;		   /* array or NULL */
+	const json_t *wildcards;	   /* array or NULL; both NULL = every account is active */
+	const json_t *webhook_secrets; /* object or NULL */
 } Config;
 
 extern Config conf;

@@ -24,7 +24,7 @@ typedef struct Call
 	struct MHD_Connection *connection;
 	Buffer body;
 	json_t *root;
-	const char *path;      /* behind /control */
+	const char *path; /* behind /control */
 	int http;
 } Call;
 
@@ -158,7 +158,8 @@ get_state(Call *call)
 	if (strcmp(call->path, "/requests") == 0)
 		return get_requests(call);
 	if (strcmp(call->path, "/webhooks") == 0)
-		return webhook_report(query_of(call, "merchant_id"), after == NULL ? 0 : (size_t) strtoul(after, NULL, 10));
+		return webhook_report(query_of(call, "merchant_id"),
+							  after == NULL ? 0 : (size_t) strtoul(after, NULL, 10));
 	if (strcmp(call->path, "/hanging") == 0)
 		return json_pack("{s:i}", "count", hold_hanging());
 	return refuse(call, 404, "no such report");
@@ -187,7 +188,7 @@ run_call(Call *call, const char *method)
 		const char *path;
 		json_t *(*run)(Call *call);
 	} posts[] = {{"/fault", post_fault},   {"/account", post_account}, {"/refund", post_refund},
-				 {"/notice", post_notice}, {"/seed", post_seed},       {"/reset", post_reset}};
+				 {"/notice", post_notice}, {"/seed", post_seed},	   {"/reset", post_reset}};
 	json_t *result = NULL;
 	size_t i;
 
@@ -209,8 +210,8 @@ run_call(Call *call, const char *method)
 }
 
 static enum MHD_Result
-on_call(void *cls, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
-		const char *upload, size_t *upload_size, void **con_cls)
+on_call(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
+		const char *version, const char *upload, size_t *upload_size, void **con_cls)
 {
 	Call *call = *con_cls;
 	struct MHD_Response *response;
@@ -236,8 +237,10 @@ on_call(void *cls, struct MHD_Connection *connection, const char *url, const cha
 	}
 	call->http = 200;
 	call->path = (strncmp(url, "/control/", 9) == 0) ? url + 8 : "";
-	call->root = (call->body.size == 0) ? json_object() : json_loadb(call->body.data, call->body.size, 0, NULL);
-	result = json_is_object(call->root) ? run_call(call, method) : refuse(call, 400, "the body is no JSON object");
+	call->root =
+		(call->body.size == 0) ? json_object() : json_loadb(call->body.data, call->body.size, 0, NULL);
+	result =
+		json_is_object(call->root) ? run_call(call, method) : refuse(call, 400, "the body is no JSON object");
 	text = json_dumps(result, JSON_COMPACT);
 	json_decref(result);
 	response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
@@ -248,7 +251,8 @@ on_call(void *cls, struct MHD_Connection *connection, const char *url, const cha
 }
 
 static void
-on_call_completed(void *cls, struct MHD_Connection *connection, void **con_cls, enum MHD_RequestTerminationCode how)
+on_call_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
+				  enum MHD_RequestTerminationCode how)
 {
 	Call *call = *con_cls;
 
@@ -266,9 +270,9 @@ on_call_completed(void *cls, struct MHD_Connection *connection, void **con_cls, 
 void
 control_start(int *port)
 {
-	control_daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_call, NULL,
-									  MHD_OPTION_LISTEN_SOCKET, server_socket(port, true), MHD_OPTION_NOTIFY_COMPLETED,
-									  on_call_completed, NULL, MHD_OPTION_END);
+	control_daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+									  on_call, NULL, MHD_OPTION_LISTEN_SOCKET, server_socket(port, true),
+									  MHD_OPTION_NOTIFY_COMPLETED, on_call_completed, NULL, MHD_OPTION_END);
 	if (control_daemon == NULL)
 		die("cannot start the control end");
 }

@@ -13,12 +13,12 @@
 typedef struct Fault
 {
 	int id;
-	int service;           /* 0 = any */
+	int service; /* 0 = any */
 	FaultHit hit;
 	double probability;
-	json_int_t left;       /* negative = without end */
+	json_int_t left; /* negative = without end */
 	json_int_t hits;
-	char *account_no;      /* NULL = any */
+	char *account_no; /* NULL = any */
 	char *reference_no;
 	char *merchant_id;
 	struct Fault *next;
@@ -28,9 +28,9 @@ static Fault *faults;
 static int last_id;
 
 static const char *const kind_names[FAULT_KIND_COUNT] = {
-	"none",          "delay",           "hang",             "reset_before", "reset_after",  "error_before",
-	"error_after",   "garbage",         "truncated",        "oversized",    "wrong_signature",
-	"duplicate_notice", "no_notice",    "notice_first",     "answer",       "pending",      "item_fail"};
+	"none",		   "delay",		   "hang",		"reset_before", "reset_after",	   "error_before",
+	"error_after", "garbage",	   "truncated", "oversized",	"wrong_signature", "duplicate_notice",
+	"no_notice",   "notice_first", "answer",	"pending",		"item_fail"};
 
 static bool
 names(const json_t *object, const char *field, const char *wanted)
@@ -258,8 +258,9 @@ fault_report(void)
 
 	for (fault = faults; fault != NULL; fault = fault->next)
 	{
-		json_t *row = json_pack("{s:i, s:s, s:i, s:I, s:I}", "id", fault->id, "kind", kind_names[fault->hit.kind],
-								"service", fault->service, "left", fault->left, "hits", fault->hits);
+		json_t *row =
+			json_pack("{s:i, s:s, s:i, s:I, s:I}", "id", fault->id, "kind", kind_names[fault->hit.kind],
+					  "service", fault->service, "left", fault->left, "hits", fault->hits);
 
 		if (fault->account_no != NULL)
 			json_object_set_new(row, "account_no", json_string(fault->account_no));

@@ -34,11 +34,12 @@ typedef enum FaultKind
 } FaultKind;
 
 #define FAULT_BIT(kind) (1u << (kind))
-#define FAULTS_NOTICE (FAULT_BIT(FAULT_WRONG_SIGNATURE) | FAULT_BIT(FAULT_DUPLICATE_NOTICE) | FAULT_BIT(FAULT_NO_NOTICE))
-#define FAULTS_REQUEST                                                                                                 \
-	(FAULT_BIT(FAULT_HANG) | FAULT_BIT(FAULT_RESET_BEFORE) | FAULT_BIT(FAULT_RESET_AFTER) |                            \
-	 FAULT_BIT(FAULT_ERROR_BEFORE) | FAULT_BIT(FAULT_ERROR_AFTER) | FAULT_BIT(FAULT_GARBAGE) |                         \
-	 FAULT_BIT(FAULT_TRUNCATED) | FAULT_BIT(FAULT_OVERSIZED) | FAULT_BIT(FAULT_NOTICE_FIRST) |                         \
+#define FAULTS_NOTICE \
+	(FAULT_BIT(FAULT_WRONG_SIGNATURE) | FAULT_BIT(FAULT_DUPLICATE_NOTICE) | FAULT_BIT(FAULT_NO_NOTICE))
+#define FAULTS_REQUEST                                                                         \
+	(FAULT_BIT(FAULT_HANG) | FAULT_BIT(FAULT_RESET_BEFORE) | FAULT_BIT(FAULT_RESET_AFTER) |    \
+	 FAULT_BIT(FAULT_ERROR_BEFORE) | FAULT_BIT(FAULT_ERROR_AFTER) | FAULT_BIT(FAULT_GARBAGE) | \
+	 FAULT_BIT(FAULT_TRUNCATED) | FAULT_BIT(FAULT_OVERSIZED) | FAULT_BIT(FAULT_NOTICE_FIRST) | \
 	 FAULT_BIT(FAULT_ANSWER) | FAULT_BIT(FAULT_PENDING))
 
 /* What one request got; a copy, valid whatever happens to the fault. kind FAULT_NONE = nothing. */
@@ -47,11 +48,11 @@ typedef struct FaultHit
 	FaultKind kind;
 	int delay_ms;
 	int http;
-	int code;              /* case part, 0..99 */
+	int code; /* case part, 0..99 */
 	bool after_booking;
 	bool raw;
 	bool nested;
-	bool keep;             /* a hanging request is processed later even when its client left */
+	bool keep; /* a hanging request is processed later even when its client left */
 	size_t size;
 	char message[160];
 } FaultHit;

@@ -18,9 +18,9 @@
 
 static int journal_fd = -1;
 static bool journal_sync;
-static Buffer queued;             /* guarded by queue_lock */
-static uint64_t queued_bytes;     /* ever queued, guarded by queue_lock */
-static uint64_t flushed_bytes;    /* ever flushed, guarded by file_lock */
+static Buffer queued;		   /* guarded by queue_lock */
+static uint64_t queued_bytes;  /* ever queued, guarded by queue_lock */
+static uint64_t flushed_bytes; /* ever flushed, guarded by file_lock */
 static pthread_mutex_t queue_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t file_lock = PTHREAD_MUTEX_INITIALIZER;
 

@@ -97,12 +97,10 @@ run(int port, int control_port, const sigset_t *signals)
 int
 main(int argc, char **argv)
 {
-	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-											{"journal", required_argument, NULL, 'j'},
-											{"port", required_argument, NULL, 'p'},
-											{"control-port", required_argument, NULL, 'k'},
-											{"no-sync", no_argument, NULL, 'n'},
-											{NULL, 0, NULL, 0}};
+	static const struct option options[] = {
+		{"config", required_argument, NULL, 'c'}, {"journal", required_argument, NULL, 'j'},
+		{"port", required_argument, NULL, 'p'},	  {"control-port", required_argument, NULL, 'k'},
+		{"no-sync", no_argument, NULL, 'n'},	  {NULL, 0, NULL, 0}};
 	const char *config = NULL;
 	const char *journal = NULL;
 	int port = 0;

@@ -174,11 +174,12 @@ notice_item(const Entry *entry)
 	money_format(value, entry->order.cents);
 	/* the standard's own sample writes service 00 here, so a reader must not expect 20 or 21 */
 	snprintf(response_code, sizeof(response_code), "%03d00%02d", http % 1000, code % 100);
-	item = json_pack("{s:s, s:s, s:s, s:o, s:s, s:s, s:s}", "originalPartnerReferenceNo", entry->order.reference,
-					 "responseCode", response_code, "responseMessage", answer_text(http, code), "amount",
-					 json_pack("{s:s, s:s}", "value", value, "currency", "IDR"), "beneficiaryAccountNo",
-					 entry->order.account_no, "beneficiaryBankCode", entry->order.bank_code, "sourceAccountNo",
-					 entry->order.source_account_no);
+	item =
+		json_pack("{s:s, s:s, s:s, s:o, s:s, s:s, s:s}", "originalPartnerReferenceNo", entry->order.reference,
+				  "responseCode", response_code, "responseMessage", answer_text(http, code), "amount",
+				  json_pack("{s:s, s:s}", "value", value, "currency", "IDR"), "beneficiaryAccountNo",
+				  entry->order.account_no, "beneficiaryBankCode", entry->order.bank_code, "sourceAccountNo",
+				  entry->order.source_account_no);
 	if (entry->times_paid > 0)
 		json_object_set_new(item, "originalReferenceNo", json_string(entry->reference_no));
 	return item;
@@ -192,8 +193,8 @@ notice_body(const Bulk *bulk)
 
 	for (i = 0; i < bulk->item_count; i++)
 		json_array_append_new(items, notice_item(bulk->items[i]));
-	return json_pack("{s:s, s:s, s:o}", "bulkId", bulk->bulk_id, "partnerBulkId", bulk->partner_bulk_id, "bulkObject",
-					 items);
+	return json_pack("{s:s, s:s, s:o}", "bulkId", bulk->bulk_id, "partnerBulkId", bulk->partner_bulk_id,
+					 "bulkObject", items);
 }
 
 /* The part of the URL that is signed: its path, without a prefix that the payer's end does not see. */
@@ -230,8 +231,8 @@ post_notice(CURL *curl, const char *body, bool wrong_signature)
 		snprintf(external_id, sizeof(external_id), "%lld%06llu", (long long) now_ms(),
 				 (unsigned long long) (++sent_count % 1000000));
 		pthread_mutex_unlock(&lock);
-		signature = snap_sign(wrong_signature ? "not-the-secret" : conf.client_secret, "POST", signed_path(url), bearer,
-							  body, strlen(body), timestamp, conf.signature_hex);
+		signature = snap_sign(wrong_signature ? "not-the-secret" : conf.client_secret, "POST",
+							  signed_path(url), bearer, body, strlen(body), timestamp, conf.signature_hex);
 		room = strlen(bearer) + 8;
 		authorization = xmalloc(room);
 		snprintf(authorization, room, "Bearer %s", bearer);

@@ -11,9 +11,9 @@
 
 typedef enum NoticeEnd
 {
-	NOTICE_FAILED,     /* try again later */
-	NOTICE_TAKEN,      /* a 2xx answer, or a fault says that it is never sent */
-	NOTICE_DELAYED     /* a fault: try again after *delay_ms */
+	NOTICE_FAILED, /* try again later */
+	NOTICE_TAKEN,  /* a 2xx answer, or a fault says that it is never sent */
+	NOTICE_DELAYED /* a fault: try again after *delay_ms */
 } NoticeEnd;
 
 /* Sends the notice of a booked bulk; delay_ms NULL = delay faults do not apply any more. */

@@ -26,10 +26,10 @@
 typedef struct Job
 {
 	int64_t due_ms;
-	Entry *entry;          /* book this pending transfer, or */
-	Bulk *bulk;            /* book this bulk, or when booked send its notice */
-	bool resend;           /* a notice on demand: sent although one was taken already */
-	bool delayed;          /* its delay fault is spent */
+	Entry *entry; /* book this pending transfer, or */
+	Bulk *bulk;	  /* book this bulk, or when booked send its notice */
+	bool resend;  /* a notice on demand: sent although one was taken already */
+	bool delayed; /* its delay fault is spent */
 	int tries;
 	struct Job *next;
 } Job;
@@ -114,7 +114,8 @@ payroll_stopping(void)
 static void
 book_entry(Entry *entry)
 {
-	FaultSubject subject = {entry->order.service, NULL, entry->order.account_no, entry->order.reference, NULL};
+	FaultSubject subject = {entry->order.service, NULL, entry->order.account_no, entry->order.reference,
+							NULL};
 	Refusal refusal;
 	FaultHit hit;
 

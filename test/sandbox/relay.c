@@ -24,12 +24,12 @@
 
 typedef struct Call
 {
-	char *uri;             /* as received */
+	char *uri; /* as received */
 	bool started;
 	bool too_large;
 	Buffer body;
 	int http;
-	json_t *headers;       /* of the answer; object or NULL */
+	json_t *headers; /* of the answer; object or NULL */
 	char *reply;
 } Call;
 
@@ -223,8 +223,8 @@ on_target(void *cls, const char *uri, struct MHD_Connection *connection)
 }
 
 static enum MHD_Result
-on_call(void *cls, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
-		const char *upload, size_t *upload_size, void **con_cls)
+on_call(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
+		const char *version, const char *upload, size_t *upload_size, void **con_cls)
 {
 	Call *call = *con_cls;
 
@@ -250,7 +250,8 @@ on_call(void *cls, struct MHD_Connection *connection, const char *url, const cha
 }
 
 static void
-on_completed(void *cls, struct MHD_Connection *connection, void **con_cls, enum MHD_RequestTerminationCode how)
+on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
+			 enum MHD_RequestTerminationCode how)
 {
 	Call *call = *con_cls;
 
@@ -286,8 +287,8 @@ start(int port)
 	return MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
 								MHD_USE_ERROR_LOG,
 							0, NULL, NULL, on_call, NULL, MHD_OPTION_SOCK_ADDR, &address,
-							MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_URI_LOG_CALLBACK, on_target, NULL,
-							MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
+							MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_URI_LOG_CALLBACK, on_target,
+							NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
 }
 
 static void

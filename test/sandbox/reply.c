@@ -22,7 +22,7 @@ typedef struct Stream
 	size_t head_size;
 	size_t fill_end;
 	const char *tail;
-	size_t break_at;       /* 0 = never */
+	size_t break_at; /* 0 = never */
 	bool nested;
 } Stream;
 
@@ -108,8 +108,8 @@ oversized_response(const Request *request)
 	stream->nested = nested;
 	stream->fill_end = stream->head_size + (nested ? 2 * (size_t) NESTED_DEPTH : request->fault.size);
 	stream->tail = nested ? "}" : "\"}";
-	return MHD_create_response_from_callback(stream->fill_end + strlen(stream->tail), 32768, stream_read, stream,
-											 stream_free);
+	return MHD_create_response_from_callback(stream->fill_end + strlen(stream->tail), 32768, stream_read,
+											 stream, stream_free);
 }
 
 static struct MHD_Response *
@@ -149,7 +149,8 @@ replace_answer(Request *request)
 
 	if (fault->raw)
 	{
-		static const char page[] = "<html><head><title>Error</title></head><body><h1>Error</h1></body></html>\n";
+		static const char page[] =
+			"<html><head><title>Error</title></head><body><h1>Error</h1></body></html>\n";
 
 		free(request->reply);
 		request->reply = xstrdup(fault->message[0] != '\0' ? fault->message : page);
@@ -209,7 +210,8 @@ reply_give(Request *request)
 		response = garbage_response();
 	else
 	{
-		response = MHD_create_response_from_buffer(request->reply_size, request->reply, MHD_RESPMEM_MUST_FREE);
+		response =
+			MHD_create_response_from_buffer(request->reply_size, request->reply, MHD_RESPMEM_MUST_FREE);
 		if (response != NULL)
 			request->reply = NULL;
 	}

@@ -59,7 +59,7 @@ typedef struct LogLine
 {
 	uint64_t serial;
 	int64_t at_ms;
-	int http;                  /* 0 = not answered (yet) */
+	int http; /* 0 = not answered (yet) */
 	int items;
 	char response_code[16];
 	char external_id[40];
@@ -75,8 +75,10 @@ typedef struct Log
 	LogLine *lines;
 } Log;
 
-static Log logs[] = {{73, 0, NULL}, {11, 0, NULL}, {15, 0, NULL}, {16, 0, NULL}, {17, 0, NULL},
-					 {18, 0, NULL}, {20, 0, NULL}, {36, 0, NULL}, {SERVICE_WEBHOOK, 0, NULL}, {0, 0, NULL}};
+static Log logs[] = {{73, 0, NULL}, {11, 0, NULL}, {15, 0, NULL},
+					 {16, 0, NULL}, {17, 0, NULL}, {18, 0, NULL},
+					 {20, 0, NULL}, {36, 0, NULL}, {SERVICE_WEBHOOK, 0, NULL},
+					 {0, 0, NULL}};
 
 #define LOG_COUNT (sizeof(logs) / sizeof(logs[0]))
 
@@ -207,10 +209,10 @@ report_log(const Log *log, json_t *rows, uint64_t *count, int64_t *last_at_ms)
 		time_format(at, line->at_ms);
 		if (line->at_ms > *last_at_ms)
 			*last_at_ms = line->at_ms;
-		json_array_append_new(rows, json_pack("{s:s, s:I, s:i, s:s, s:s, s:i, s:s, s:s, s:i}", "at", at, "at_ms",
-											  (json_int_t) line->at_ms, "service", log->service, "external_id",
-											  line->external_id, "path", line->path, "http", line->http,
-											  "response_code", line->response_code,
+		json_array_append_new(rows, json_pack("{s:s, s:I, s:i, s:s, s:s, s:i, s:s, s:s, s:i}", "at", at,
+											  "at_ms", (json_int_t) line->at_ms, "service", log->service,
+											  "external_id", line->external_id, "path", line->path, "http",
+											  line->http, "response_code", line->response_code,
 											  line->is_bulk ? "partner_bulk_id" : "partner_reference_no",
 											  line->reference, "items", line->items));
 	}

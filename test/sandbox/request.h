@@ -16,21 +16,21 @@
 
 typedef enum Phase
 {
-	PHASE_READ,      /* the body is still coming */
-	PHASE_PROCESS,   /* faults are chosen; may have been held */
-	PHASE_REPLY,     /* processed; may have been held */
+	PHASE_READ,	   /* the body is still coming */
+	PHASE_PROCESS, /* faults are chosen; may have been held */
+	PHASE_REPLY,   /* processed; may have been held */
 	PHASE_DONE
 } Phase;
 
 typedef struct Request
 {
 	struct MHD_Connection *connection;
-	char *uri;                 /* as received, with its query */
-	char path[256];            /* without query */
+	char *uri;		/* as received, with its query */
+	char path[256]; /* without query */
 	char method[16];
 	Buffer body;
-	json_t *root;              /* parsed body, or NULL */
-	int service;               /* SNAP service, SERVICE_WEBHOOK, or 0 = unknown path */
+	json_t *root; /* parsed body, or NULL */
+	int service;  /* SNAP service, SERVICE_WEBHOOK, or 0 = unknown path */
 	char merchant_id[64];
 	Phase phase;
 	FaultHit fault;
@@ -45,10 +45,10 @@ typedef struct Request
 	struct Request *hold_next;
 	struct Request *hold_previous;
 	bool held;
-	bool gone;                 /* the client left, or the listener goes down: do not process, do not answer */
+	bool gone; /* the client left, or the listener goes down: do not process, do not answer */
 	bool hangs;
-	int64_t due_ms;            /* when to go on; -1 = only when released */
-	const Bulk *waits_for;     /* go on after this bulk's notice plus due_ms */
+	int64_t due_ms;		   /* when to go on; -1 = only when released */
+	const Bulk *waits_for; /* go on after this bulk's notice plus due_ms */
 	int client_fd;
 } Request;
 

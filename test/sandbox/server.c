@@ -67,7 +67,8 @@ on_target(void *cls, const char *uri, struct MHD_Connection *connection)
 }
 
 static void
-on_completed(void *cls, struct MHD_Connection *connection, void **con_cls, enum MHD_RequestTerminationCode how)
+on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
+			 enum MHD_RequestTerminationCode how)
 {
 	Request *request = *con_cls;
 
@@ -189,8 +190,8 @@ advance(Request *request)
 }
 
 static enum MHD_Result
-on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
-		   const char *upload, size_t *upload_size, void **con_cls)
+on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
+		   const char *version, const char *upload, size_t *upload_size, void **con_cls)
 {
 	Request *request = *con_cls;
 
@@ -230,11 +231,12 @@ server_up(void)
 		return;
 	hold_open();
 	/* without the library's error log: connections broken on purpose are no errors */
-	daemon_up = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, NULL,
-								 MHD_OPTION_LISTEN_SOCKET, server_socket(&server_port, true),
-								 MHD_OPTION_THREAD_POOL_SIZE, THREADS, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
-								 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t) 65536, MHD_OPTION_URI_LOG_CALLBACK,
-								 on_target, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
+	daemon_up =
+		MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request,
+						 NULL, MHD_OPTION_LISTEN_SOCKET, server_socket(&server_port, true),
+						 MHD_OPTION_THREAD_POOL_SIZE, THREADS, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
+						 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t) 65536, MHD_OPTION_URI_LOG_CALLBACK,
+						 on_target, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
 	if (daemon_up == NULL)
 		die("cannot start the listener");
 }

@@ -71,7 +71,8 @@ snap_sign(const char *secret, const char *method, const char *path, const char *
 	unsigned int digest_size = 0;
 
 	snprintf(text, room, "%s:%s:%s:%s:%s", method, path, token, hash, timestamp);
-	HMAC(EVP_sha512(), secret, (int) strlen(secret), (const unsigned char *) text, strlen(text), digest, &digest_size);
+	HMAC(EVP_sha512(), secret, (int) strlen(secret), (const unsigned char *) text, strlen(text), digest,
+		 &digest_size);
 	free(hash);
 	free(text);
 	return hex ? hex_encode(digest, digest_size) : base64_encode(digest, digest_size);
@@ -127,7 +128,8 @@ hex_decode(const char *text, size_t *size)
 }
 
 bool
-snap_verify_token(EVP_PKEY *key, const char *client_id, const char *timestamp, const char *signature, bool hex)
+snap_verify_token(EVP_PKEY *key, const char *client_id, const char *timestamp, const char *signature,
+				  bool hex)
 {
 	size_t size = 0;
 	unsigned char *bytes = hex ? hex_decode(signature, &size) : base64_decode(signature, &size);

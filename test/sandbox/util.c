@@ -144,8 +144,8 @@ take_zone(const char **text, int *offset_s)
 	if (sign != '+' && sign != '-')
 		return false;
 	(*text)++;
-	if (!take_digits(text, 2, &hours) || !take_char(text, ':') || !take_digits(text, 2, &minutes) || hours > 14 ||
-		minutes > 59)
+	if (!take_digits(text, 2, &hours) || !take_char(text, ':') || !take_digits(text, 2, &minutes) ||
+		hours > 14 || minutes > 59)
 		return false;
 	*offset_s = (hours * 3600 + minutes * 60) * (sign == '-' ? -1 : 1);
 	return true;
@@ -161,17 +161,19 @@ time_parse(const char *text, int64_t *at_ms)
 	const char *rest = text;
 
 	memset(&parts, 0, sizeof(parts));
-	if (!take_digits(&rest, 4, &parts.tm_year) || !take_char(&rest, '-') || !take_digits(&rest, 2, &parts.tm_mon) ||
-		!take_char(&rest, '-') || !take_digits(&rest, 2, &parts.tm_mday) || !take_char(&rest, 'T') ||
-		!take_digits(&rest, 2, &parts.tm_hour) || !take_char(&rest, ':') || !take_digits(&rest, 2, &parts.tm_min) ||
-		!take_char(&rest, ':') || !take_digits(&rest, 2, &parts.tm_sec))
+	if (!take_digits(&rest, 4, &parts.tm_year) || !take_char(&rest, '-') ||
+		!take_digits(&rest, 2, &parts.tm_mon) || !take_char(&rest, '-') ||
+		!take_digits(&rest, 2, &parts.tm_mday) || !take_char(&rest, 'T') ||
+		!take_digits(&rest, 2, &parts.tm_hour) || !take_char(&rest, ':') ||
+		!take_digits(&rest, 2, &parts.tm_min) || !take_char(&rest, ':') ||
+		!take_digits(&rest, 2, &parts.tm_sec))
 		return false;
 	if (*rest == '.' && (rest++, !take_digits(&rest, 3, &millis)))
 		return false;
 	if (!take_zone(&rest, &offset_s) || *rest != '\0')
 		return false;
-	if (parts.tm_mon < 1 || parts.tm_mon > 12 || parts.tm_mday < 1 || parts.tm_mday > 31 || parts.tm_hour > 23 ||
-		parts.tm_min > 59 || parts.tm_sec > 60 || parts.tm_year < 1970)
+	if (parts.tm_mon < 1 || parts.tm_mon > 12 || parts.tm_mday < 1 || parts.tm_mday > 31 ||
+		parts.tm_hour > 23 || parts.tm_min > 59 || parts.tm_sec > 60 || parts.tm_year < 1970)
 		return false;
 	parts.tm_year -= 1900;
 	parts.tm_mon -= 1;
@@ -193,8 +195,8 @@ money_parse(const char *text, int64_t *cents)
 			return false;
 		value = value * 10 + (*text - '0');
 	}
-	if (digits == 0 || text[0] != '.' || !isdigit((unsigned char) text[1]) || !isdigit((unsigned char) text[2]) ||
-		text[3] != '\0')
+	if (digits == 0 || text[0] != '.' || !isdigit((unsigned char) text[1]) ||
+		!isdigit((unsigned char) text[2]) || text[3] != '\0')
 		return false;
 	*cents = value * 100 + (text[1] - '0') * 10 + (text[2] - '0');
 	return true;

@@ -15,7 +15,7 @@
 #define WINDOW_S 300
 
 static json_t *received;
-static Hash *seen;         /* "merchant|id" of verified messages */
+static Hash *seen; /* "merchant|id" of verified messages */
 
 void
 webhook_init(void)
@@ -73,12 +73,12 @@ webhook_process(Request *request)
 	if (good)
 		hash_put(seen, key, seen);
 	time_format(at, now_ms());
-	line = json_pack("{s:o, s:o, s:o, s:b, s:b, s:O, s:O}", "merchant_id", safe_string(request->merchant_id),
-					 "webhook_id", safe_string(id), "timestamp", safe_string(timestamp), "verified", good, "repeat",
-					 repeat, "type",
-					 json_is_string(json_object_get(request->root, "type")) ? json_object_get(request->root, "type")
-																			: json_null(),
-					 "body", request->root == NULL ? json_null() : request->root);
+	line = json_pack(
+		"{s:o, s:o, s:o, s:b, s:b, s:O, s:O}", "merchant_id", safe_string(request->merchant_id), "webhook_id",
+		safe_string(id), "timestamp", safe_string(timestamp), "verified", good, "repeat", repeat, "type",
+		json_is_string(json_object_get(request->root, "type")) ? json_object_get(request->root, "type")
+															   : json_null(),
+		"body", request->root == NULL ? json_null() : request->root);
 	json_array_append(received, line);
 	journal_add("webhook", json_incref(line));
 	json_object_set_new(line, "at", json_string(at));
