@@ -29,6 +29,9 @@ C_FILES = \
 	check_status \
 	launcher \
 	worker \
+	turn \
+	claim \
+	record \
 	lane \
 	validate \
 	dispatch \

@@ -8,6 +8,7 @@
 
 #include <ctype.h>
 
+#include "compat.h"
 #include "errors.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"

@@ -5,6 +5,7 @@
 
 #include "access/htup_details.h"
 #include "access/xlog.h"
+#include "compat.h"
 #include "errors.h"
 #include "fmgr.h"
 #include "funcapi.h"

@@ -18,6 +18,18 @@
 #define compat_create_wait_event_set(nevents) CreateWaitEventSet(TopMemoryContext, (nevents))
 #endif
 
+/* 16 took the macros of variable-length values out of postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* 15 brought the hook in which shared memory is asked for; before, _PG_init asks itself. */
+#define COMPAT_SHMEM_REQUEST_HOOK (PG_VERSION_NUM >= 150000)
+
+#if PG_VERSION_NUM < 150000
+#define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
+#endif
+
 /* 7.87 brought CURLOPT_QUICK_EXIT, without which a hanging name server stops the whole worker. */
 #if LIBCURL_VERSION_NUM < 0x075700
 #error "payout needs libcurl 7.87 or later"

@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "compat.h"
 #include "common/cryptohash.h"
 #include "common/sha2.h"
 #include "fmgr.h"

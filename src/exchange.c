@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "breaker.h"
+#include "compat.h"
 #include "clock.h"
 #include "common/cryptohash.h"
 #include "common/sha2.h"

@@ -8,6 +8,7 @@
 
 #include <stdarg.h>
 
+#include "compat.h"
 #include "errors.h"
 #include "fmgr.h"
 #include "json_read.h"

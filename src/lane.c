@@ -7,6 +7,23 @@
 #include "lane.h"
 #include "utils/builtins.h"
 
+const LaneWork *
+lane_work(Lane lane)
+{
+	static const LaneWork *const works[BANK_LANES] = {&validate_lane, &dispatch_lane, &check_lane};
+
+	Assert(lane < BANK_LANES);
+	return works[lane];
+}
+
+void
+lane_release(Exchange *exchange)
+{
+	if (exchange->lane == LANE_NOTIFY)
+		notify_release(exchange);
+	exchange_free(exchange);
+}
+
 uint64
 lane_claim(SPIPlanPtr *plan, const char *function, BankChannel *channel, int slots)
 {

@@ -24,6 +24,12 @@ extern const LaneWork validate_lane;
 extern const LaneWork dispatch_lane;
 extern const LaneWork check_lane;
 
+/* The work of a bank lane. */
+extern const LaneWork *lane_work(Lane lane);
+
+/* Gives back what an exchange of any lane takes. */
+extern void lane_release(Exchange *exchange);
+
 /* Claims up to slots notifications; hosts that rest or are at their limit are left out. Sets *rests_until_ms. */
 extern void notify_claim(int slots, const pg_uuid_t *incarnation_id, dlist_head *claimed);
 extern void notify_record(Exchange *exchange, const pg_uuid_t *incarnation_id);

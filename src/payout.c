@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "settings.h"
@@ -20,7 +21,7 @@
 
 PG_MODULE_MAGIC;
 
-#if PG_VERSION_NUM >= 150000
+#if COMPAT_SHMEM_REQUEST_HOOK
 static shmem_request_hook_type next_shmem_request = NULL;
 #endif
 static shmem_startup_hook_type next_shmem_startup = NULL;
@@ -30,7 +31,7 @@ void _PG_init(void);
 static void
 request_shmem(void)
 {
-#if PG_VERSION_NUM >= 150000
+#if COMPAT_SHMEM_REQUEST_HOOK
 	if (next_shmem_request != NULL)
 		next_shmem_request();
 #endif
@@ -57,7 +58,7 @@ _PG_init(void)
 	/* During pg_upgrade nothing may run; without preloading there is no shared memory, and functions say so. */
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
-#if PG_VERSION_NUM >= 150000
+#if COMPAT_SHMEM_REQUEST_HOOK
 	next_shmem_request = shmem_request_hook;
 	shmem_request_hook = request_shmem;
 #else

@@ -9,6 +9,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
+#include "compat.h"
 #include "fmgr.h"
 #include "secret.h"
 #include "secret_file.h"

@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "clock.h"
 #include "errors.h"
 #include "fmgr.h"

@@ -1,0 +1,114 @@
+/*
+ * record.c: writes how exchanges ended, in one transaction for all that ended since the last turn.
+ *
+ * Should that fail, each is recorded alone: a row that somebody has locked is tried again, one that fails by itself is
+ * set aside for a person. Either way the others are recorded.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "clock.h"
+#include "executor/spi.h"
+#include "turn.h"
+#include "utils/builtins.h"
+#include "wakeup.h"
+
+#define RECORD_AGAIN_MS 500
+
+static void
+record_one(Exchange *exchange)
+{
+	if (exchange->lane == LANE_NOTIFY)
+		notify_record(exchange, &turn_incarnation_id);
+	else
+		lane_work(exchange->lane)->record(exchange, &turn_incarnation_id);
+}
+
+/* Sets aside what could not be recorded: the attempt becomes unknown, its payouts wait for a person. */
+static void
+set_aside(Exchange *exchange, const ErrorData *error)
+{
+	Oid types[] = {TEXTOID, UUIDOID, UUIDOID, TEXTOID};
+	Datum values[4];
+	MemoryContext context = CurrentMemoryContext;
+
+	ereport(LOG, (errmsg("payout could not record an outcome of lane %d and sets it aside: %s",
+						 exchange->lane, error->message)));
+	if (exchange->lane == LANE_NOTIFY)
+		return; /* it stays with this incarnation and is sent again by the next */
+	PG_TRY();
+	{
+		turn_begin();
+		values[0] = CStringGetTextDatum(exchange->channel->channel_id);
+		values[1] = UUIDPGetDatum(&exchange->attempt_id);
+		values[2] = UUIDPGetDatum(&turn_incarnation_id);
+		values[3] = CStringGetTextDatum(error->message);
+		if (SPI_execute_with_args("select payout.set_aside_attempt($1, $2, $3, $4)", 4, types, values, NULL,
+								  false, 0) != SPI_OK_SELECT)
+			elog(ERROR, "could not set an attempt aside");
+		turn_commit();
+	}
+	PG_CATCH();
+	{
+		(void) turn_fail(context);
+	}
+	PG_END_TRY();
+}
+
+/* Records one exchange in a transaction of its own. False: the row is locked by somebody, try again soon. */
+static bool
+record_singly(Exchange *exchange, MemoryContext context)
+{
+	ErrorData *volatile error = NULL;
+
+	PG_TRY();
+	{
+		turn_begin();
+		record_one(exchange);
+		turn_commit();
+	}
+	PG_CATCH();
+	{
+		error = turn_fail(context);
+	}
+	PG_END_TRY();
+	if (error != NULL && turn_error_is_transient(error))
+		return false;
+	if (error != NULL)
+		set_aside(exchange, error);
+	return true;
+}
+
+int64
+record_ended(dlist_head *ended, MemoryContext context)
+{
+	volatile bool failed = false;
+	dlist_mutable_iter iter;
+
+	PG_TRY();
+	{
+		turn_begin();
+		dlist_foreach_modify(iter, ended)
+			record_one(dlist_container(Exchange, node, iter.cur));
+		turn_commit();
+	}
+	PG_CATCH();
+	{
+		(void) turn_fail(context);
+		failed = true;
+	}
+	PG_END_TRY();
+	if (failed)
+		turn_exit_if_dropped();
+	dlist_foreach_modify(iter, ended)
+	{
+		Exchange *exchange = dlist_container(Exchange, node, iter.cur);
+
+		if (failed && !record_singly(exchange, context))
+			continue;
+		dlist_delete(&exchange->node);
+		lane_release(exchange);
+	}
+	wakeup_answered();
+	return dlist_is_empty(ended) ? 0 : payout_unix_ms() + RECORD_AGAIN_MS;
+}

@@ -1,0 +1,91 @@
+/*
+ * turn.c: the transactions of a worker's turn, and what to make of their errors.
+ *
+ * Invariant kept here: no transaction, snapshot or lock on a row outlives turn_commit() or turn_fail().
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "turn.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+pg_uuid_t turn_incarnation_id;
+
+void
+turn_begin(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	SPI_connect();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	pgstat_report_activity(STATE_RUNNING, "payout worker turn");
+}
+
+void
+turn_commit(void)
+{
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	/* A wait for a synchronous standby that was cut short by our own end must not count as done. */
+	CHECK_FOR_INTERRUPTS();
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+ErrorData *
+turn_fail(MemoryContext context)
+{
+	ErrorData *error;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	FlushErrorState();
+	AbortCurrentTransaction();
+	pgstat_report_activity(STATE_IDLE, NULL);
+	MemoryContextSwitchTo(context);
+	return error;
+}
+
+bool
+turn_error_is_transient(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+		   error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED ||
+		   error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE ||
+		   ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES ||
+		   ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
+}
+
+void
+turn_exit_if_dropped(void)
+{
+	bool installed;
+
+	StartTransactionCommand();
+	installed = OidIsValid(get_extension_oid("payout", true));
+	CommitTransactionCommand();
+	if (!installed)
+		proc_exit(0);
+}
+
+bool
+turn_query_bool(const char *sql, const char *argument)
+{
+	Oid types[] = {TEXTOID};
+	Datum values[] = {argument != NULL ? CStringGetTextDatum(argument) : (Datum) 0};
+	bool isnull;
+
+	if (SPI_execute_with_args(sql, argument != NULL ? 1 : 0, types, values, NULL, false, 1) !=
+			SPI_OK_SELECT ||
+		SPI_processed != 1)
+		elog(ERROR, "could not run \"%s\"", sql);
+	return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) && !isnull;
+}

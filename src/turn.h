@@ -1,0 +1,43 @@
+/*
+ * turn.h: the parts of a worker's turn: its transactions, recording what ended, claiming what is due.
+ * worker.c runs them in this order; nobody else enters.
+ */
+#ifndef PAYOUT_TURN_H
+#define PAYOUT_TURN_H
+
+#include "lane.h"
+
+#define TURN_PAUSE_MS 1000 /* after something failed, before it is tried again */
+
+/* This life of the worker, once it has begun. */
+extern pg_uuid_t turn_incarnation_id;
+
+/* One transaction with SPI and a snapshot. turn_commit() serves interrupts once the commit is durable. */
+extern void turn_begin(void);
+extern void turn_commit(void);
+
+/* In PG_CATCH: ends the failed transaction; the error, palloc'ed in the context. */
+extern ErrorData *turn_fail(MemoryContext context);
+
+/* Whether the same may succeed when it is tried again: somebody had a lock, or the server was short of something. */
+extern bool turn_error_is_transient(const ErrorData *error);
+
+/* Where the extension is gone there is nothing to do: ends the process; the launcher looks again. */
+extern void turn_exit_if_dropped(void);
+
+/* The single boolean that a query answers; argument ($1, text) may be NULL for none. */
+extern bool turn_query_bool(const char *sql, const char *argument);
+
+/*
+ * Records what ended and takes it off the list; what somebody has locked stays. Returns when to try that again (real
+ * milliseconds since 1970), 0 for nothing left. Raises nothing.
+ */
+extern int64 record_ended(dlist_head *ended, MemoryContext context);
+
+/* Claims what is due in all lanes, in one transaction if that succeeds. Raises nothing. */
+extern void claim_due(dlist_head *claimed, MemoryContext context);
+
+/* When there is something to claim next (real milliseconds since 1970). Raises nothing. */
+extern int64 claim_next_due_ms(MemoryContext context);
+
+#endif /* PAYOUT_TURN_H */
