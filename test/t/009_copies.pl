@@ -1,0 +1,83 @@
+# 009_copies.pl: a dump loses nothing and its copy pays nothing until it is armed, and then only what the original had
+# not; a physical clone on the same host is kept out by the lock on the secret file, one with another file is unarmed.
+use strict;
+use warnings;
+use lib 'test/t/lib';
+use PayoutTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $t = PayoutTest->new(channel => { mode => 'single' });
+my $node = $t->{node};
+my $dump = "$t->{dir}/app.dump";
+
+my $paid = $t->pay;
+$t->wait_state($paid, 'paid');
+my $gone = $t->register;
+$t->sql("select payout.reject('MERCHANT01', '$gone', 'not wanted')");
+$t->sql("insert into payout.retry_policy (lane, base_ms, max_ms, tries_max) values ('notify', 2000, 60000, 7)");
+$t->wait_for('all notifications are delivered', sub { $t->sql('select count(*) from payout.notification where delivered_at is null') == 0 });
+$t->sql("select payout.pause_channel('BANK1', 'copying')");
+my $left = $t->pay;
+
+# Every table, counted and summed, arming aside, which is not copied.
+sub contents
+{
+	my ($server, $database) = @_;
+	my $tables = $server->safe_psql($database, "select string_agg(relname, ' ' order by relname) from pg_class
+		where relnamespace = 'payout'::regnamespace and relkind = 'r' and relname <> 'arming'");
+	return join "\n", map { "$_ " . $server->safe_psql($database, "select count(*), md5(string_agg(r::text, '/' order by r::text)) from payout.$_ r") }
+		split ' ', $tables;
+}
+
+my $original = contents($node, 'app');
+$node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, $node->connstr('app') ], 'pg_dump');
+$node->safe_psql('postgres', 'create database copy');
+$node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('copy'), $dump ], 'pg_restore');
+is(contents($node, 'copy'), $original, 'nothing is lost');
+is($node->safe_psql('copy', 'select * from payout.verify()'), '', 'the copy is sound');
+is($node->safe_psql('copy', 'select payout.is_armed()'), 'f', 'the copy is not armed');
+
+# A worker for the copy sends nothing: its channel is open, its payout due, and it has looked.
+$node->safe_psql('postgres', "alter system set payout.databases = 'app, copy'; select pg_reload_conf()");
+$t->wait_for('the copy has a worker', sub { $node->safe_psql('postgres',
+	"select count(*) from pg_stat_activity where backend_type = 'payout worker' and datname = 'copy'") == 1 });
+$node->safe_psql('copy', "select payout.resume_channel('BANK1')");
+$t->sql("select payout.resume_channel('BANK1')");
+$t->wait_state($left, 'paid');
+is($node->safe_psql('copy', "select state, account_check from payout.payout where txid = '$left'"), 'approved|pending', 'the copy has not moved');
+is($node->safe_psql('copy', 'select count(*) from payout.incarnation where ended_at is null'), '1', 'its worker has not begun');
+is($t->times_paid($left), 1, 'paid once, by the original');
+
+# Armed after the original has paid, the copy repeats the same order under the same reference: the bank pays nothing.
+$t->sql('select payout.disarm()');
+$node->safe_psql('copy', 'select payout.arm()');
+$t->wait_for('the copy has learnt that it is paid', sub { $node->safe_psql('copy', "select state from payout.payout where txid = '$left'") eq 'paid' });
+is($t->times_paid($left), 1, 'still paid once');
+is($node->safe_psql('copy', 'select * from payout.verify()'), '', 'the copy is sound');
+$node->safe_psql('copy', 'select payout.disarm()');
+$t->sql('select payout.arm()');
+
+# A physical clone with the same secret file: same identity, and the lock keeps its worker out.
+$node->safe_psql('postgres', "alter system set payout.databases = 'app'; select pg_reload_conf()");
+$node->backup('clone');
+my $clone = PostgreSQL::Test::Cluster->new('clone');
+$clone->init_from_backup($node, 'clone');
+$clone->start;
+is($clone->safe_psql('app', 'select payout.is_armed()'), 't', 'a clone with the secret file counts as armed');
+my $sent = $t->requests('any');
+$clone->safe_psql('app', "select payout.approve('MERCHANT02', txid) from payout.register('MERCHANT02', 'CLONE', 5000, 'CENA', '8800000009', 'Budi Santoso')");
+$t->wait_for('its worker says why it does not turn', sub { PostgreSQL::Test::Utils::slurp_file($clone->logfile) =~ /another process holds payout\.secret_file/ });
+is($clone->safe_psql('app', "select state from payout.payout where reference_no = 'CLONE'"), 'approved', 'the clone has sent nothing');
+
+# With another file it is not armed at all.
+my $other = "$t->{dir}/other";
+PayoutTest::write_file($other, 'x' x 64);
+chmod 0600, $other;
+$clone->append_conf('postgresql.conf', "payout.secret_file = '$other'");
+$clone->restart;
+is($clone->safe_psql('app', 'select payout.is_armed()'), 'f', 'a clone with another file is not armed');
+is($clone->safe_psql('app', "select state from payout.payout where reference_no = 'CLONE'"), 'approved', 'and still sends nothing');
+$clone->stop;
+$t->sound('the original');
+done_testing();
