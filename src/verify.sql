@@ -179,10 +179,10 @@ create function payout.verify_batch() returns setof payout.violation
 language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
-	-- A notice or a person may settle a member while its batch is on the way; but a batch that is yet to be sent must
-	-- hold no settled member: sending it would pay what was refunded.
+	-- A notice or a person may settle a member while its batch is on the way, or between two sendings: then the batch
+	-- is asked for instead of sent again. One that was never sent has nothing to be settled by.
 	with fits (state, members) as (values
-		('open', '{dispatching}'::text[]),
+		('open', '{dispatching,paid,failed,returned,disputed}'::text[]),
 		('sending', '{dispatching,paid,failed,returned,disputed}'),
 		('accepted', '{processing,paid,failed,returned,disputed}'),
 		('refused', '{failed,paid,returned,disputed}'),
@@ -195,7 +195,8 @@ begin atomic
 	select 'batch_fits_members', p.merchant_id, p.txid, format('state is %s in batch %s, which is %s', p.state, b.batch_id, b.state)
 	from payout.payout p
 	join payout.batch b on b.channel_id = p.channel_id and b.batch_id = p.batch_id
-	where not exists (select from fits f where f.state = b.state and p.state = any (f.members))
+	where (b.tries = 0 and b.state = 'open' and p.state <> 'dispatching')
+	or not exists (select from fits f where f.state = b.state and p.state = any (f.members))
 	union all
 	select 'batch_of_payout', p.merchant_id, p.txid, format('state is %s, batch is %s', p.state, coalesce(p.batch_id::text, 'not set'))
 	from payout.payout p
