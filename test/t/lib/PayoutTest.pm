@@ -138,7 +138,7 @@ sub settings
 	my $self = shift;
 	return join "\n", "shared_preload_libraries = 'payout'", 'payout.testing = on', "payout.secret_file = '$self->{secret_file}'",
 		"payout.allow_hosts = '127.0.0.1'", "payout.databases = 'app'", 'log_min_messages = warning', 'jit = off',
-		'max_prepared_transactions = 5', @{ $self->{option}{conf} || [] }, '';
+		'max_prepared_transactions = 5', 'restart_after_crash = on', @{ $self->{option}{conf} || [] }, '';
 }
 
 sub start_server
@@ -240,7 +240,8 @@ sub wait_for
 sub wait_sql
 {
 	my ($self, $sql, $seconds) = @_;
-	return $self->wait_for($sql, sub { $self->sql($sql) eq 't' }, $seconds);
+	# A server that is just starting again counts as "not yet".
+	return $self->wait_for($sql, sub { my ($status, $out) = $self->{node}->psql('app', $sql); $status == 0 && $out eq 't' }, $seconds);
 }
 
 my $reference = 0;
