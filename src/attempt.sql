@@ -172,7 +172,8 @@ begin
 										  'the worker died while this was under way');
 			if a.lane = 'validate' then
 				update payout.payout set check_due_at = payout.clock()
-				where merchant_id = a.merchant_id and txid = a.txid and account_check in ('pending', 'unavailable');
+				where merchant_id = a.merchant_id and txid = a.txid and account_check in ('pending', 'unavailable')
+				and state in ('registered', 'scheduled', 'approved');
 			else
 				update payout.payout set status_due_at = payout.clock()
 				where merchant_id = a.merchant_id and txid = a.txid and state in ('processing', 'suspect', 'paid');

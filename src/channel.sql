@@ -149,7 +149,7 @@ declare
 begin
 	update payout.channel set paused_at = null, paused_reason = null, not_before = null, not_before_reason = null
 	where channel_id = p_channel_id returning * into c;
-	update payout.batch set due_at = payout.clock() where channel_id = p_channel_id and state = 'open';
+	update payout.batch set due_at = payout.clock() where channel_id = p_channel_id and state = 'open' and due_at is not null;
 	perform payout.wake();
 	return c;
 end

@@ -7,7 +7,8 @@
  *	 - available never goes below zero: ledger_take() is one conditional UPDATE, which re-checks its condition on the
  *	   newest version of the row, whatever the isolation level (REPEATABLE READ fails with 40001 instead); the CHECK
  *	   constraint of the table is the second guard.
- *	 - each kind of movement happens once to one payout: unique index transfer_once_per_payout.
+ *	 - each movement that touches the merchant happens once to one payout: unique index transfer_once_per_payout.
+ *	 - the day of the total never goes back: a session that waited for the row over midnight counts to the new day.
  * If the process dies at any line, nothing of the transaction remains.
  *
  * The total of the day lives in the same row, so it costs no second lock.
@@ -26,6 +27,7 @@ PG_FUNCTION_INFO_V1(payout_ledger_settle);
 PG_FUNCTION_INFO_V1(payout_ledger_refund);
 PG_FUNCTION_INFO_V1(payout_ledger_return);
 PG_FUNCTION_INFO_V1(payout_ledger_loss);
+PG_FUNCTION_INFO_V1(payout_ledger_loss_return);
 PG_FUNCTION_INFO_V1(payout_ledger_fund);
 
 /* Runs a statement through a plan that is prepared once per session; returns SPI_processed. */
@@ -86,12 +88,12 @@ ledger_take(text *merchant_id, Datum amount, bool counts_to_day, Datum count_amo
 
 	if (run(&plan,
 			"update payout.balance b set available = b.available operator(pg_catalog.-) $2,"
-			" day_total = case when $3 is null then b.day_total when b.day operator(pg_catalog.=) t.today"
+			" day_total = case when $3 is null then b.day_total when b.day operator(pg_catalog.>=) t.today"
 			" then b.day_total operator(pg_catalog.+) $3 else $3 end,"
-			" day = case when $3 is null then b.day else t.today end"
+			" day = case when $3 is null then b.day else greatest(b.day, t.today) end"
 			" from (select payout.jakarta_day(pg_catalog.clock_timestamp()) as today) t"
 			" where b.merchant_id operator(pg_catalog.=) $1 and b.available operator(pg_catalog.>=) $2"
-			" and ($4 is null or case when b.day operator(pg_catalog.=) t.today"
+			" and ($4 is null or case when b.day operator(pg_catalog.>=) t.today"
 			" then b.day_total operator(pg_catalog.+) $3 else $3 end operator(pg_catalog.<=) $4)",
 			4, types, values, nulls) == 0)
 		refuse_take(merchant_id, amount);
@@ -212,6 +214,17 @@ payout_ledger_loss(PG_FUNCTION_ARGS)
 	SPI_connect();
 	post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "loss", "platform_loss",
 		 text_to_cstring(PG_GETARG_TEXT_PP(3)), PG_GETARG_DATUM(2));
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/* ledger_loss_return(merchant_id, txid, amount, settlement): settlement/... to platform_loss. */
+Datum
+payout_ledger_loss_return(PG_FUNCTION_ARGS)
+{
+	SPI_connect();
+	post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "loss_return", text_to_cstring(PG_GETARG_TEXT_PP(3)),
+		 "platform_loss", PG_GETARG_DATUM(2));
 	SPI_finish();
 	PG_RETURN_VOID();
 }

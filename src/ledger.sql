@@ -19,7 +19,7 @@ create table payout.transfer (
 	merchant_id text collate "C" not null,
 	transfer_id uuid not null default payout.new_id(),
 	at timestamptz not null default clock_timestamp(),
-	kind text not null check (kind in ('top_up', 'withdraw', 'deduct', 'fee', 'settle', 'refund', 'fee_refund', 'return', 'loss')),
+	kind text not null check (kind in ('top_up', 'withdraw', 'deduct', 'fee', 'settle', 'refund', 'fee_refund', 'return', 'loss', 'loss_return')),
 	debit_account text collate "C" not null,
 	credit_account text collate "C" not null,
 	amount numeric(18,2) not null check (amount > 0),
@@ -38,8 +38,11 @@ comment on table payout.transfer is 'the ledger: each row moves a positive amoun
 comment on column payout.transfer.debit_account is 'where the money leaves: funding, available, in_transit, fee, platform_loss or settlement/CHANNEL';
 comment on column payout.transfer.credit_account is 'where the money arrives';
 
--- Each kind of movement happens at most once to one payout: the second refund is a unique violation, not a loss.
-create unique index transfer_once_per_payout on payout.transfer (merchant_id, txid, kind) where txid is not null;
+-- Each movement that touches the merchant happens at most once to one payout: the second refund is a unique violation.
+-- (A dispute may go back and forth between the platform and the bank.)
+create unique index transfer_once_per_payout on payout.transfer (merchant_id, txid, kind)
+	where txid is not null and kind not in ('loss', 'loss_return');
+create index transfer_of_payout on payout.transfer (merchant_id, txid) where kind in ('loss', 'loss_return');
 create unique index transfer_once_per_reference on payout.transfer (merchant_id, kind, reference_no) where reference_no is not null;
 
 create trigger refuse_change before update or delete on payout.transfer for each row execute function payout.refuse_change();
@@ -68,6 +71,10 @@ comment on function payout.ledger_return(text, text, numeric, numeric, text) is 
 create function payout.ledger_loss(merchant_id text, txid text, amount numeric, settlement text) returns void
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_ledger_loss';
 comment on function payout.ledger_loss(text, text, numeric, text) is 'platform_loss to settlement/...: the bank paid after the merchant had been refunded';
+
+create function payout.ledger_loss_return(merchant_id text, txid text, amount numeric, settlement text) returns void
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_ledger_loss_return';
+comment on function payout.ledger_loss_return(text, text, numeric, text) is 'settlement/... to platform_loss: what was booked as a loss came back';
 
 create function payout.ledger_fund(merchant_id text, kind text, amount numeric, reference_no text) returns payout.transfer
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_ledger_fund';

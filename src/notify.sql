@@ -24,6 +24,7 @@ comment on table payout.notification is 'one message owed to a merchant; event_n
 comment on column payout.notification.sending_by is 'the life of the worker that has it under way';
 
 create index notification_due on payout.notification (due_at) where due_at is not null;
+create index notification_given_up on payout.notification (merchant_id) where given_up_at is not null;
 create index notification_sending on payout.notification (sending_by) where sending_by is not null;
 
 create trigger refuse_truncate before truncate on payout.notification for each statement execute function payout.refuse_change();
@@ -123,8 +124,12 @@ declare
 	again integer;
 begin
 	perform payout.find_payout(p_merchant_id, p_txid, false);
+	if exists (select from payout.notification n where n.merchant_id = p_merchant_id and n.txid = p_txid and n.sending_by is not null) then
+		raise exception 'a notification of payout % is being delivered', p_txid
+			using errcode = 'PY004', hint = 'Try again in a moment.';
+	end if;
 	update payout.notification n set due_at = payout.clock(), tries = 0, given_up_at = null, delivered_at = null
-	where n.merchant_id = p_merchant_id and n.txid = p_txid and n.sending_by is null;
+	where n.merchant_id = p_merchant_id and n.txid = p_txid;
 	get diagnostics again = row_count;
 	perform payout.wake();
 	return again;

@@ -88,6 +88,8 @@ create index payout_in_transit on payout.payout (merchant_id)
 create trigger refuse_delete before delete on payout.payout for each row execute function payout.refuse_change();
 create trigger refuse_truncate before truncate on payout.payout for each statement execute function payout.refuse_change();
 
+create index payout_disputed on payout.payout (merchant_id) where state = 'disputed';
+
 create table payout.allowed_move (
 	kind text not null,
 	from_state text not null,
@@ -247,6 +249,8 @@ begin
 		perform payout.ledger_return(p.merchant_id, p.txid, p.amount, fee_back, settlement);
 	elsif money = 'loss' then
 		perform payout.ledger_loss(p.merchant_id, p.txid, p.amount, settlement);
+	elsif money = 'loss_return' then
+		perform payout.ledger_loss_return(p.merchant_id, p.txid, p.amount, settlement);
 	end if;
 	return p;
 end
@@ -260,35 +264,31 @@ return round(coalesce((p_options #>> array['fee', p_method, 'flat'])::numeric, 0
 			 + p_amount * coalesce((p_options #>> array['fee', p_method, 'bps'])::numeric, 0) / 10000, 2);
 comment on function payout.fee_of(jsonb, text, numeric) is 'the fee of a merchant''s options for a method and amount: flat plus basis points, rounded to two decimals';
 
--- Where a payout's money is by its transfers: none, in_transit, settled, refunded (never paid) or returned.
+-- Where a payout's money is by its transfers: none, in_transit, settled (the merchant paid), refunded (never paid),
+-- returned (paid, and given back), or lost (refunded or returned, and yet paid by the bank: the platform bears it).
 create function payout.money_position(p_merchant_id text, p_txid text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 return (select case
-	when bool_or(kind = 'loss') then 'settled'
+	when count(*) filter (where kind = 'loss') > count(*) filter (where kind = 'loss_return') then 'lost'
 	when bool_or(kind = 'return') then 'returned'
 	when bool_or(kind = 'settle') then 'settled'
 	when bool_or(kind = 'refund') then 'refunded'
 	when bool_or(kind = 'deduct') then 'in_transit'
 	else 'none' end
 	from payout.transfer where merchant_id = p_merchant_id and txid = p_txid);
-comment on function payout.money_position(text, text) is 'where a payout''s money is by its transfers: none, in_transit, settled, refunded or returned';
+comment on function payout.money_position(text, text) is 'where a payout''s money is by its transfers: none, in_transit, settled, refunded, returned or lost';
 
 create function payout.money_needed(p_merchant_id text, p_txid text, p_state text) returns text
-language plpgsql stable
+language sql stable
 set search_path = pg_catalog, pg_temp
-as $$
-declare
-	money_is text := payout.money_position(p_merchant_id, p_txid);
-begin
-	if p_state = 'paid' then
-		return case when money_is in ('refunded', 'returned') then 'loss' end;
-	end if;
-	-- failed or returned: the merchant has the money
-	return case when money_is = 'settled' then 'return' end;
-end
-$$;
-comment on function payout.money_needed(text, text, text) is 'the transfer that brings a disputed payout''s money where its new state says it is, or null';
+return case payout.money_position(p_merchant_id, p_txid)
+	when 'refunded' then case when p_state = 'paid' then 'loss' end
+	when 'returned' then case when p_state = 'paid' then 'loss' end
+	when 'lost' then case when p_state <> 'paid' then 'loss_return' end
+	when 'settled' then case when p_state <> 'paid' then 'return' end
+end;
+comment on function payout.money_needed(text, text, text) is 'the transfer that brings a disputed payout''s money where its new state (paid, failed, returned) says it is, or null';
 
 create function payout.write_event(p payout.payout, p_event text, p_from text, p_to text, p_reason text) returns void
 language plpgsql

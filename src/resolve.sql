@@ -23,16 +23,8 @@ begin
 	if p.state = p_outcome then
 		return p;
 	end if;
-	-- A request under way could still pay: what a person says of it would be a guess.
-	if p.state = 'dispatching' and p_outcome = 'failed'
-		and exists (select from payout.batch b where b.channel_id = p.channel_id and b.batch_id = p.batch_id
-					and (b.state = 'sending' or b.item_count > 1)) then
-		raise exception 'payout % is being sent', p.txid
-			using errcode = 'PY004', hint = 'Wait for the answer; pause the channel to stop further sendings.';
-	end if;
-	if p.state = 'dispatching' and p_outcome = 'failed' then
-		update payout.batch set state = 'refused', due_at = null, closed_at = clock_timestamp()
-		where channel_id = p.channel_id and batch_id = p.batch_id and state = 'open';
+	if p.state = 'dispatching' then
+		perform payout.leave_batch(p, p_outcome);
 	end if;
 	update payout.payout u set state = p_outcome, reason = 'operator: ' || p_reason
 	where u.merchant_id = p_merchant_id and u.txid = p_txid
@@ -42,10 +34,32 @@ end
 $$;
 comment on function payout.do_resolve(text, text, text, text) is 'work of payout.resolve';
 
+-- A person may speak of a payout in dispatching only when no request of it is under way, and of one that was never sent
+-- only as failed. A member leaves a bulk only by the bank's word: the others would be sent without it.
+create function payout.leave_batch(p payout.payout, p_outcome text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	b payout.batch;
+begin
+	select * into strict b from payout.batch q where q.channel_id = p.channel_id and q.batch_id = p.batch_id for no key update;
+	if b.state <> 'open' or b.item_count > 1 or (p_outcome <> 'failed' and b.tries = 0) then
+		raise exception 'payout % is being sent', p.txid
+			using errcode = 'PY004', hint = 'Wait for the bank''s answer; pausing the channel stops further sendings.';
+	end if;
+	update payout.batch q set state = case when p_outcome = 'failed' then 'refused' else 'accepted' end, due_at = null, closed_at = clock_timestamp()
+	where q.channel_id = b.channel_id and q.batch_id = b.batch_id;
+end
+$$;
+comment on function payout.leave_batch(payout.payout, text) is 'closes the batch of a payout that a person decides on, or raises PY004 while it is being sent';
+
 create function payout.release_hold(p payout.payout, p_reason text) returns payout.payout
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+	now_clock timestamptz := payout.clock();
 begin
 	delete from payout.hold h where h.merchant_id = p.merchant_id and h.txid = p.txid;
 	if not found then
@@ -53,27 +67,45 @@ begin
 			using errcode = 'PY004', hint = 'Those that are stand in payout.hold and in payout.health().';
 	end if;
 	update payout.payout u
-	set events = u.events + 1, reason = 'operator: ' || p_reason,
-		check_due_at = case when u.account_check = 'pending' and u.state in ('registered', 'scheduled', 'approved') then payout.clock() else u.check_due_at end,
-		dispatch_due_at = case when u.state = 'approved' and u.account_check not in ('pending', 'unavailable') then payout.clock() else u.dispatch_due_at end,
-		status_due_at = case when u.state in ('processing', 'suspect') then payout.clock() else u.status_due_at end
+	set events = u.events + 1, reason = 'operator: ' || p_reason
 	where u.merchant_id = p.merchant_id and u.txid = p.txid
 	returning * into p;
-	if p.state = 'dispatching' then
-		update payout.batch set due_at = payout.clock()
-		where channel_id = p.channel_id and batch_id = p.batch_id and state = 'open';
-		-- It was sent and its outcome could not be recorded: the bank is asked.
-		if exists (select from payout.batch b where b.channel_id = p.channel_id and b.batch_id = p.batch_id and b.state = 'sending')
-			and not exists (select from payout.attempt a where a.channel_id = p.channel_id and a.batch_id = p.batch_id and a.outcome is null) then
-			update payout.batch set state = 'unknown', was_unknown = true where channel_id = p.channel_id and batch_id = p.batch_id;
-			update payout.payout u set state = 'suspect', status_due_at = payout.clock()
-			where u.channel_id = p.channel_id and u.batch_id = p.batch_id and u.state = 'dispatching';
-			select * into strict p from payout.payout u where u.merchant_id = p.merchant_id and u.txid = p.txid;
-			return p;
-		end if;
-	end if;
 	perform payout.write_event(p, null, p.state, p.state, p.reason);
+	if p.state in ('registered', 'scheduled', 'approved') and p.account_check in ('pending', 'unavailable') then
+		update payout.payout u
+		set check_due_at = now_clock, check_deadline_at = greatest(u.check_deadline_at, now_clock + payout.channel_interval(p.channel_id, 'check_deadline_s'))
+		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
+	elsif p.state = 'approved' then
+		update payout.payout u set dispatch_due_at = now_clock
+		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
+	elsif p.state in ('processing', 'suspect') then
+		update payout.payout u set status_due_at = now_clock
+		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
+	elsif p.state = 'dispatching' then
+		p := payout.release_batch(p);
+	end if;
 	return p;
 end
 $$;
 comment on function payout.release_hold(payout.payout, text) is 'a payout that was set aside goes on where it stood';
+
+create function payout.release_batch(p payout.payout) returns payout.payout
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	update payout.batch set due_at = payout.clock()
+	where channel_id = p.channel_id and batch_id = p.batch_id and state = 'open';
+	-- It was sent and its outcome could not be recorded: the bank is asked.
+	update payout.batch b set state = 'unknown', was_unknown = true
+	where b.channel_id = p.channel_id and b.batch_id = p.batch_id and b.state = 'sending'
+	and not exists (select from payout.attempt a where a.channel_id = b.channel_id and a.batch_id = b.batch_id and a.outcome is null);
+	if found then
+		update payout.payout u set state = 'suspect', status_due_at = payout.clock()
+		where u.channel_id = p.channel_id and u.batch_id = p.batch_id and u.state = 'dispatching';
+	end if;
+	select * into strict p from payout.payout u where u.merchant_id = p.merchant_id and u.txid = p.txid;
+	return p;
+end
+$$;
+comment on function payout.release_batch(payout.payout) is 'the batch of a payout that was set aside is sent, or asked for where it may have been sent';

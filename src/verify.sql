@@ -58,7 +58,8 @@ begin atomic
 		('refund', 'in_transit', 'available'),
 		('fee_refund', 'fee', 'available'),
 		('return', 'settlement', 'available'),
-		('loss', 'platform_loss', 'settlement'))
+		('loss', 'platform_loss', 'settlement'),
+		('loss_return', 'settlement', 'platform_loss'))
 	select 'transfer_accounts', t.merchant_id, t.txid, format('%s goes from %s to %s', t.kind, t.debit_account, t.credit_account)
 	from payout.transfer t
 	where (t.kind, split_part(t.debit_account, '/', 1), split_part(t.credit_account, '/', 1))
@@ -77,7 +78,7 @@ begin atomic
 	union all
 	select 'transfer_settlement', t.merchant_id, t.txid, format('%s from %s to %s, the channel is %s', t.kind, t.debit_account, t.credit_account, p.channel_id)
 	from payout.transfer t join payout.payout p on p.merchant_id = t.merchant_id and p.txid = t.txid
-	where t.kind in ('settle', 'return', 'loss')
+	where t.kind in ('settle', 'return', 'loss', 'loss_return')
 	and 'settlement/' || p.channel_id not in (t.debit_account, t.credit_account);
 end;
 comment on function payout.verify_transfer() is 'verify: each transfer goes between the right accounts and has its payout and its amount';

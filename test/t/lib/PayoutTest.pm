@@ -289,11 +289,11 @@ sub control
 	my ($self, $method, $path, $body) = @_;
 	my $answer = HTTP::Tiny->new(timeout => $deadline_s)->request($method, "http://127.0.0.1:$self->{control_port}/control/$path",
 		defined $body ? { content => JSON::PP::encode_json($body), headers => { 'content-type' => 'application/json' } } : {});
-	croak "control $path: $answer->{status} $answer->{content}" unless $answer->{success};
+	BAIL_OUT("control $path: $answer->{status} $answer->{content}") unless $answer->{success};
 	return JSON::PP::decode_json($answer->{content});
 }
 
-sub fault { my ($self, %fault) = @_; return $self->control('POST', 'fault', \%fault)->{id}; }
+sub fault { my ($self, %fault) = @_; $fault{$_} = "$fault{$_}" for grep { exists $fault{$_} } qw(service code); return $self->control('POST', 'fault', \%fault)->{id}; }
 
 sub clear_faults { my $self = shift; return $self->control('DELETE', 'fault'); }
 
