@@ -126,7 +126,7 @@ as $$
 declare
 	token text := regexp_replace(p_header ->> 'authorization', '^[Bb]earer +', '');
 	notice jsonb;
-	external_id text := left(p_header ->> 'x-external-id', 64);
+	given_id text := left(p_header ->> 'x-external-id', 64);
 	today date := payout.jakarta_day(clock_timestamp());
 begin
 	if not payout.token_valid(p_channel_id, token) then
@@ -135,7 +135,7 @@ begin
 											p_header ->> 'x-timestamp', p_header ->> 'x-signature') then
 		return payout.snap_answer('21', 401, '00', 'Unauthorized. [signature]');
 	end if;
-	insert into payout.notice (channel_id, day, external_id) values (p_channel_id, today, external_id) on conflict do nothing;
+	insert into payout.notice (channel_id, day, external_id) values (p_channel_id, today, given_id) on conflict do nothing;
 	if not found then
 		return payout.snap_answer('21', 409, '00', 'Conflict');
 	end if;
@@ -150,7 +150,7 @@ begin
 	set bank_batch_no = notice ->> 'bulkId', batch_id = notice ->> 'partnerBulkId',
 		items = jsonb_array_length(notice -> 'bulkObject'),
 		unknown_items = payout.apply_notice(p_channel_id, notice)
-	where n.channel_id = p_channel_id and n.day = today and n.external_id = answer_notice.external_id;
+	where n.channel_id = p_channel_id and n.day = today and n.external_id = given_id;
 	return payout.snap_answer('21', 200, '00', 'Successful',
 		jsonb_build_object('bulkId', notice ->> 'bulkId', 'partnerBulkId', notice ->> 'partnerBulkId'));
 end

@@ -1,0 +1,43 @@
+# 022_notice.pl: the bank's notices: before the answer, twice, wrongly signed, or never.
+use strict;
+use warnings;
+use lib 'test/t/lib';
+use PayoutTest;
+use Test::More;
+
+# Status inquiries would hide what notices do.
+my $t = PayoutTest->new(channel => { status_delay_s => 3600 });
+
+sub reason { my $txid = shift; return $t->sql("select reason from payout.payout where txid = '$txid'"); }
+
+$t->fault(service => '20', kind => 'notice_first', delay_ms => 700, count => 1);
+my $early = $t->pay;
+$t->wait_state($early, 'paid');
+like(reason($early), qr/^notice:/, 'paid by the notice');
+is($t->sql("select count(*) from payout.attempt where lane = 'dispatch' and outcome is null"), '1', 'while the answer is still to come');
+$t->wait_sql("select count(*) = 0 from payout.attempt where outcome is null");
+is($t->state($early), 'paid', 'the late answer is recorded and moves nothing');
+is($t->sql("select state from payout.batch b join payout.payout p using (channel_id, batch_id) where p.txid = '$early'"), 'accepted', 'the batch is accepted');
+
+$t->fault(service => '21', kind => 'duplicate_notice', count => 1);
+my $twice = $t->pay;
+$t->wait_state($twice, 'paid');
+$t->wait_for('both notices have come', sub { $t->sql('select count(*) from payout.notice') >= 3 });
+is($t->sql("select count(*) from payout.transfer where txid = '$twice' and kind = 'settle'"), '1', 'a notice twice settles once');
+
+# A forged one is refused, the bank repeats it rightly signed.
+$t->fault(service => '21', kind => 'wrong_signature', count => 1);
+my $forged = $t->pay;
+$t->wait_state($forged, 'paid');
+is($t->sql("select count(*) from payout.notice") >= 4, 1, 'only genuine notices are kept');
+
+# None comes: the status inquiry finds out.
+$t->fault(service => '21', kind => 'no_notice', count => 1);
+my $silent = $t->pay;
+$t->wait_state($silent, 'processing');
+$t->set_clock(7200);
+$t->wait_state($silent, 'paid');
+like(reason($silent), qr/^status inquiry:/, 'paid by the status inquiry');
+is($t->sql('select coalesce(sum(unknown_items), 0) from payout.notice'), '0', 'every item was known');
+$t->sound('at the end');
+done_testing();
