@@ -20,8 +20,8 @@ declare
 	started timestamptz := payout.clock();
 begin
 	if p.state = 'rejected' then
-		raise exception 'payout % was rejected', p.txid
-			using errcode = 'PY004', hint = 'Register it again under a new reference number.';
+		raise exception 'the payout was rejected'
+			using errcode = 'PY004', detail = format('TXID %s.', p.txid), hint = 'Register it again under a new reference number.';
 	elsif p.state <> 'registered' then
 		return row(p.txid, p.state, null, null)::payout.approval;
 	end if;
@@ -30,12 +30,12 @@ begin
 			using errcode = 'PY005', hint = 'payout.alter_merchant activates it.';
 	end if;
 	if p.account_check = 'invalid' then
-		raise exception 'the bank does not know the account of payout %', p.txid
-			using errcode = 'PY008', detail = coalesce(p.reason || '.', ''), hint = 'Reject it and register the right account.';
+		raise exception 'the bank refuses the account of the payout'
+			using errcode = 'PY008', detail = format('TXID %s: %s.', p.txid, p.reason), hint = 'Reject it and register the right account.';
 	end if;
 	if p.scheduled_at <= started then
-		raise exception 'the schedule of payout % has passed', p.txid
-			using errcode = 'PY009', hint = 'Reject it and register it again.';
+		raise exception 'the schedule of the payout has passed'
+			using errcode = 'PY009', detail = format('TXID %s.', p.txid), hint = 'Reject it and register it again.';
 	end if;
 
 	-- The trigger deducts. If the balance is too low it raises, and nothing of this call remains.
@@ -134,8 +134,8 @@ begin
 		return p;
 	end if;
 	if p.state = 'scheduled' and p.scheduled_at <= payout.clock() then
-		raise exception 'the schedule of payout % has passed', p.txid
-			using errcode = 'PY004', hint = 'It is on its way to the bank.';
+		raise exception 'the schedule of the payout has passed'
+			using errcode = 'PY004', detail = format('TXID %s.', p.txid), hint = 'It is on its way to the bank.';
 	end if;
 	update payout.payout u set state = 'cancelled', reason = p_reason
 	where u.merchant_id = p_merchant_id and u.txid = p_txid

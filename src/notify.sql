@@ -125,8 +125,8 @@ declare
 begin
 	perform payout.find_payout(p_merchant_id, p_txid, false);
 	if exists (select from payout.notification n where n.merchant_id = p_merchant_id and n.txid = p_txid and n.sending_by is not null) then
-		raise exception 'a notification of payout % is being delivered', p_txid
-			using errcode = 'PY004', hint = 'Try again in a moment.';
+		raise exception 'a notification of the payout is being delivered'
+			using errcode = 'PY004', detail = format('TXID %s.', p_txid), hint = 'Try again in a moment.';
 	end if;
 	update payout.notification n set due_at = payout.clock(), tries = 0, given_up_at = null, delivered_at = null
 	where n.merchant_id = p_merchant_id and n.txid = p_txid;

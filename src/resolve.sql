@@ -45,8 +45,8 @@ declare
 begin
 	select * into strict b from payout.batch q where q.channel_id = p.channel_id and q.batch_id = p.batch_id for no key update;
 	if b.state <> 'open' or b.item_count > 1 or (p_outcome <> 'failed' and b.tries = 0) then
-		raise exception 'payout % is being sent', p.txid
-			using errcode = 'PY004', hint = 'Wait for the bank''s answer; pausing the channel stops further sendings.';
+		raise exception 'the payout is being sent'
+			using errcode = 'PY004', detail = format('TXID %s.', p.txid), hint = 'Wait for the bank''s answer; pausing the channel stops further sendings.';
 	end if;
 	update payout.batch q set state = case when p_outcome = 'failed' then 'refused' else 'accepted' end, due_at = null, closed_at = clock_timestamp()
 	where q.channel_id = b.channel_id and q.batch_id = b.batch_id;
@@ -63,8 +63,8 @@ declare
 begin
 	delete from payout.hold h where h.merchant_id = p.merchant_id and h.txid = p.txid;
 	if not found then
-		raise exception 'payout % is not set aside', p.txid
-			using errcode = 'PY004', hint = 'Those that are stand in payout.hold and in payout.health().';
+		raise exception 'the payout is not set aside'
+			using errcode = 'PY004', detail = format('TXID %s.', p.txid), hint = 'Those that are stand in payout.hold and in payout.health().';
 	end if;
 	update payout.payout u
 	set events = u.events + 1, reason = 'operator: ' || p_reason

@@ -7,7 +7,8 @@ use PayoutTest;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $t = PayoutTest->new(conf => [ 'payout.max_in_flight = 200' ],
+# The worker has no reason to turn of its own accord while we look.
+my $t = PayoutTest->new(conf => [ 'payout.max_in_flight = 200', "payout.safety_poll = '1h'" ],
 	channel => { mode => 'single', in_flight_max => 200, request_timeout_ms => 30000 });
 my $node = $t->{node};
 
@@ -30,24 +31,29 @@ sub in_two_seconds
 	ok($took < 2, "$what within 2 s");
 }
 
-# Rows of pg_stat_activity in which a worker has a transaction, while requests hang.
+# What a worker has open, and for how long.
 sub workers_in_transaction
 {
-	return $node->safe_psql('postgres', "select count(*) from pg_stat_activity where backend_type like 'payout%'
+	return $node->safe_psql('postgres', "select backend_type, query, clock_timestamp() - xact_start, backend_xid, backend_xmin
+		from pg_stat_activity where backend_type = 'payout worker'
 		and (backend_xid is not null or backend_xmin is not null or xact_start is not null)");
 }
 
+# Notifications go their own way and make turns; once they are delivered, the hundred requests are all there is.
 hang_100('A');
+$t->wait_sql('select not exists (select from payout.notification where due_at is not null or sending_by is not null)');
 my $ends = time + 3;
-my ($samples, $seen) = (0, 0);
+my ($samples, @seen) = (0);
 while (time < $ends)
 {
+	my $found = workers_in_transaction();
 	$samples++;
-	$seen += workers_in_transaction();
+	push @seen, $found if $found ne '';
 }
 note "$samples samples";
 ok($samples > 20, 'looked often');
-is($seen, 0, 'no worker has a transaction or a snapshot');
+is(join("\n", @seen), '', 'no worker has a transaction or a snapshot');
+is($t->control('GET', 'hanging')->{count}, 100, 'while the hundred were hanging');
 
 in_two_seconds('reload', sub {
 	$node->safe_psql('postgres', "alter system set payout.clock_offset = '1h'; select pg_reload_conf()");

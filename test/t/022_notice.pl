@@ -17,7 +17,7 @@ like(reason($early), qr/^notice:/, 'paid by the notice');
 is($t->sql("select count(*) from payout.attempt where lane = 'dispatch' and outcome is null"), '1', 'while the answer is still to come');
 $t->wait_sql("select count(*) = 0 from payout.attempt where outcome is null");
 is($t->state($early), 'paid', 'the late answer is recorded and moves nothing');
-is($t->sql("select state from payout.batch b join payout.payout p using (channel_id, batch_id) where p.txid = '$early'"), 'accepted', 'the batch is accepted');
+is($t->sql("select b.state from payout.batch b join payout.payout p using (channel_id, batch_id) where p.txid = '$early'"), 'accepted', 'the batch is accepted');
 
 $t->fault(service => '21', kind => 'duplicate_notice', count => 1);
 my $twice = $t->pay;

@@ -1,0 +1,65 @@
+-- approve_reject_cancel.sql: approval, rejection, cancellation: steps 10 to 12 and their opposites. No bank is needed.
+\getenv tree PG_ABS_SRCDIR
+\set fixture :tree /sql/include/fixture.inc
+\i :fixture
+select test.set_up('APPROVE001', 'APPCH', 'APPBANK', 30000);
+select test.register('APPROVE001', 'APPBANK', 'A' || i) from generate_series(1, 5) i;
+select a.state, a.txid = test.txid('A1') as same, cashout_token, valid_until from payout.approve('APPROVE001', test.txid('A1')) a;
+-- a repeat answers with the state and moves nothing
+select a.state from payout.approve('APPROVE001', test.txid('A1')) a;
+select test.money('A1');
+select * from payout.balance('APPROVE001');
+select event_no, event, from_state, to_state from payout.payout_event where txid = test.txid('A1') order by event_no;
+-- approved while the account check is pending: it waits for the bank
+select dispatch_due_at is null as waits, check_due_at is not null as will_be_asked from payout.payout where reference_no = 'A1';
+
+-- rejection ends a registered payout, once
+select state, reason, final_at is not null as is_final, check_due_at from payout.reject('APPROVE001', test.txid('A2'), 'wrong person');
+select state, reason from payout.reject('APPROVE001', test.txid('A2'), 'another reason');
+select payout.approve('APPROVE001', test.txid('A2'));
+select payout.reject('APPROVE001', test.txid('A1'), 'too late');
+select payout.cancel('APPROVE001', test.txid('A1'), 'too late');
+select payout.cancel('APPROVE001', test.txid('A3'), 'not scheduled');
+select payout.reject('APPROVE001', test.txid('A3'), null);
+select payout.reject('APPROVE001', test.txid('A3'), '');
+select payout.reject('APPROVE001', 'no such txid', 'x');
+select test.money('A2');
+
+-- an account that the bank does not know
+update payout.payout set account_check = 'invalid', check_due_at = null where reference_no = 'A3';
+select payout.approve('APPROVE001', test.txid('A3'));
+-- an inactive merchant approves nothing, but rejects
+select active from payout.alter_merchant('APPROVE001', '{"active": false}');
+select payout.approve('APPROVE001', test.txid('A4'));
+select a.state from payout.approve('APPROVE001', test.txid('A1')) a;
+select active from payout.alter_merchant('APPROVE001', '{"active": true}');
+
+-- too little money: nothing remains of the try
+select amount from payout.withdraw('APPROVE001', 10000.01, 'leaves 9999.99');
+select payout.approve('APPROVE001', test.txid('A4'));
+select test.state('A4'), test.money('A4'), (test.payout('A4')).events;
+select amount from payout.top_up('APPROVE001', 0.01, 'back to 10000');
+select a.state from payout.approve('APPROVE001', test.txid('A4')) a;
+select available from payout.balance('APPROVE001');
+select payout.approve('APPROVE001', test.txid('A5'));
+-- undone with its savepoint
+select amount from payout.top_up('APPROVE001', 10000, 'for A5');
+begin;
+savepoint s;
+select a.state from payout.approve('APPROVE001', test.txid('A5')) a;
+rollback to s;
+select available from payout.balance('APPROVE001');
+select test.state('A5'), test.money('A5');
+commit;
+
+-- another merchant's payout is as unknown as any
+select test.set_up('APPROVE002', 'APPCH', 'APPBANK', 1);
+select payout.approve('APPROVE002', test.txid('A5'));
+select payout.reject('APPROVE002', test.txid('A5'), 'x');
+select payout.approve('NOMERCHANT', test.txid('A5'));
+
+-- no move but the allowed ones, whoever writes it
+select s, test.sqlstate_of(format('update payout.payout set state = %L where reference_no = ''A5''', s))
+from unnest(array['paid', 'failed', 'dispatching', 'processing', 'suspect', 'returned', 'disputed', 'cancelled', 'expired', 'nonsense']) s;
+select test.state('A5'), test.money('A5');
+select check_name, detail from payout.verify();

@@ -1,0 +1,47 @@
+-- channel_bank_secret.sql: channels, banks, and secrets that are written and never read back.
+\getenv tree PG_ABS_SRCDIR
+\set fixture :tree /sql/include/fixture.inc
+\i :fixture
+select channel_id, protocol, base_url, options from payout.create_channel('SETUPCH', 'snap', 'https://bank.example/api/', '{"mode": "single"}');
+select base_url from payout.create_channel('SETUPCH', 'snap', 'https://bank.example/api', '{"mode": "single"}');
+select payout.create_channel('SETUPCH', 'snap', 'https://other.example', '{"mode": "single"}');
+select payout.create_channel('OTHERCH', 'soap', 'https://bank.example');
+select payout.create_channel('OTHERCH', 'snap', 'https://user:password@bank.example');
+select options, base_url from payout.alter_channel('SETUPCH', '{"mode": null, "batch_size_max": 50, "base_url": "https://new.example/"}');
+select payout.alter_channel('SETUPCH', '{"batch_size_max": 10001}');
+select payout.alter_channel('SETUPCH', '{"batch_size_max": 1.5}');
+select payout.alter_channel('SETUPCH', '{"batch_size_max": "50"}');
+select payout.alter_channel('SETUPCH', '{"base_url": "javascript:alert(1)"}');
+select payout.alter_channel('NOCHANNEL', '{}');
+
+-- paused and resumed
+select paused_at is not null as paused, paused_reason from payout.pause_channel('SETUPCH', 'maintenance');
+select payout.may_dispatch('SETUPCH');
+select paused_at is not null as paused, paused_reason, not_before from payout.resume_channel('SETUPCH');
+select payout.may_dispatch('SETUPCH');
+
+-- banks
+select bank_code, name, channel_id, options, enabled from payout.create_bank('SETUPB', 'Bank of the setup', 'SETUPCH', '{"wire_code": "999"}');
+select bank_code from payout.create_bank('SETUPB', 'Bank of the setup', 'SETUPCH', '{"wire_code": "999"}');
+select payout.create_bank('SETUPB', 'Another bank', 'SETUPCH');
+select payout.create_bank('SETUPC', 'Another bank', 'NOCHANNEL');
+select name, options, enabled from payout.alter_bank('SETUPB', '{"wire_code": null, "enabled": false, "internal": true}');
+select payout.alter_bank('SETUPB', '{"channel_id": "NOCHANNEL"}');
+select payout.alter_bank('NOBANK', '{}');
+select payout.load_banks('SETUPCH') > 100 as loaded, payout.load_banks('SETUPCH') as again;
+select count(*) from payout.bank b where not exists (select from payout.bank_code k where k.bank_code = b.bank_code and k.is_bank) and b.channel_id = 'SETUPCH';
+
+-- secrets are sealed: the value is in no column, two of one value differ, and another owner's row opens nothing
+select payout.set_secret('channel:SETUPCH', 'client_secret', 'a very secret value');
+select s.sealed is not null as stored, position('secret value'::bytea in s.sealed) as found_at from payout.channel_secret s where channel_id = 'SETUPCH';
+select payout.seal('channel:SETUPCH', 'client_secret', 'x') = payout.seal('channel:SETUPCH', 'client_secret', 'x') as same;
+select payout.set_secret('merchant:NOMERCHANT', 'webhook_secret', 'x');
+select payout.set_secret('channel:SETUPCH', 'webhook_secret', 'x');
+select payout.set_secret('somebody:SETUPCH', 'client_secret', 'x');
+select payout.set_secret('channel:SETUPCH', 'client_secret', '');
+select count(*) as functions_that_open from pg_proc where pronamespace = 'payout'::regnamespace and proname ~ 'open|unseal|get_secret|read_secret';
+
+delete from payout.channel where channel_id = 'SETUPCH';
+delete from payout.bank where bank_code = 'SETUPB';
+truncate payout.bank;
+select check_name, detail from payout.verify();
