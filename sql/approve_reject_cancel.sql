@@ -35,15 +35,15 @@ select a.state from payout.approve('APPROVE001', test.txid('A1')) a;
 select active from payout.alter_merchant('APPROVE001', '{"active": true}');
 
 -- too little money: nothing remains of the try
-select amount from payout.withdraw('APPROVE001', 10000.01, 'leaves 9999.99');
+select amount from payout.withdraw('APPROVE001', 10000.01, 'leaves-9999.99');
 select payout.approve('APPROVE001', test.txid('A4'));
 select test.state('A4'), test.money('A4'), (test.payout('A4')).events;
-select amount from payout.top_up('APPROVE001', 0.01, 'back to 10000');
+select amount from payout.top_up('APPROVE001', 0.01, 'back-to-10000');
 select a.state from payout.approve('APPROVE001', test.txid('A4')) a;
 select available from payout.balance('APPROVE001');
 select payout.approve('APPROVE001', test.txid('A5'));
 -- undone with its savepoint
-select amount from payout.top_up('APPROVE001', 10000, 'for A5');
+select amount from payout.top_up('APPROVE001', 10000, 'for-A5');
 begin;
 savepoint s;
 select a.state from payout.approve('APPROVE001', test.txid('A5')) a;

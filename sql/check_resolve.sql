@@ -22,12 +22,12 @@ select p.batch_id = :'k7' as same_batch, b.transaction_date = :'dated' as same_d
 from payout.payout p join payout.batch b using (channel_id, batch_id) join payout.attempt a using (channel_id, batch_id) where reference_no = 'K7' group by 1, 2, 3;
 select test.answer('K7', 'yes', 'ok'), test.state('K7');
 -- not found before the grace period proves nothing
-select payout.alter_channel('CHKCH', '{"not_found_grace_s": 3600}') is not null as altered;
+select payout.alter_channel('CHKCH', '{"not_found_grace_s": 3600}') is distinct from null as altered;
 select test.inquire('K8', 'not_found'), test.inquire('K8', 'not_found'), test.inquire('K8', 'not_found');
-select payout.alter_channel('CHKCH', '{"not_found_grace_s": 0}') is not null as altered;
+select payout.alter_channel('CHKCH', '{"not_found_grace_s": 0}') is distinct from null as altered;
 
 -- a bulk is resent only when every member is lost
-select payout.alter_channel('CHKCH', '{"mode": "bulk"}') is not null as altered;
+select payout.alter_channel('CHKCH', '{"mode": "bulk"}') is distinct from null as altered;
 select test.pay('CHECKS0001', 'CHKBANK', 'M' || i) from generate_series(1, 6) i;
 select test.send('CHKCH'), test.answer('M1', 'unknown', 'unknown', 0, null), test.state('M1', 'M2', 'M6');
 select string_agg(test.inquire('M' || i, 'not_found'), ' ') from generate_series(1, 5) i, generate_series(1, 3);
@@ -44,9 +44,9 @@ select test.send('CHKCH'), test.answer('N1', 'yes', 'ok'), test.state('N1', 'N2'
 -- late and contrary answers
 select test.inquire('K1', 'paid'), test.inquire('K1', 'pending'), test.inquire('K1', 'not_found'), test.inquire('K1', 'unknown');
 -- a negative answer to a question from before the last sending moves nothing, a positive one is proof
-select count(*) > 0 as asked from (select test.inquire('K9', 'not_found')) q;
-update payout.payout set status_due_at = payout.clock() where reference_no = 'K9';
-select test.ask('check', 'CHKCH', 1000) > 0 as asked;
+select test.inquire('K9', 'not_found');
+update payout.payout set status_due_at = '-infinity' where reference_no = 'K9';
+select test.ask('check', 'CHKCH', 1);
 select a.attempt_id as k9, a.incarnation_id as life from test.attempt('check', 'K9') a \gset
 select p.state from test.payout('K9') q, payout.apply_status(q, 'not_found', true, null, null, 'another answer') p;
 select test.send('CHKCH');
@@ -55,8 +55,8 @@ select payout.record_status('CHKCH', :'k9', :'life', 'yes', 'ok', 200, '2003600'
 select test.answer('K9', 'yes', 'ok'), test.state('K9');
 
 -- the fence of this lane
-update payout.payout set status_due_at = payout.clock() where reference_no = 'K5';
-select test.ask('check', 'CHKCH', 1000) > 0 as asked;
+update payout.payout set status_due_at = '-infinity' where reference_no = 'K5';
+select test.ask('check', 'CHKCH', 1);
 select a.attempt_id as k5, a.incarnation_id as life from test.attempt('check', 'K5') a \gset
 select payout.record_status('CHKCH', :'k5', payout.new_id(), 'yes', 'ok', 200, '2003600', 5, null, 'failed', null) as other_life, test.state('K5');
 select test.live() > 0 as orphans;

@@ -12,7 +12,7 @@ select count(*), count(distinct external_id) as different, count(outcome) as ans
 select string_agg(state, ' ') from payout.payout where merchant_id = 'DISPATCH01';
 -- accepted: a bulk is processing until the bank says more of each
 select test.answer('B1', 'yes', 'ok', 202, '2022000'), test.state('B1', 'B2', 'B3', 'B4');
-select state, bank_batch_no from payout.batch b join payout.payout p using (channel_id, batch_id) where reference_no = 'B1';
+select b.state, bank_batch_no from payout.batch b join payout.payout p using (channel_id, batch_id) where reference_no = 'B1';
 -- refused whole: split, until the culprit stands alone
 select test.answer('B5', 'no', 'fail', 400, '4002001'), test.state('B5', 'B6', 'B7', 'B8');
 select state, count(*), sum(item_count) from payout.batch where channel_id = 'DISCH' group by 1 order by 1;
@@ -26,7 +26,7 @@ select test.answer('B9', 'unknown', 'unknown', 504, null), test.state('B9'), tes
 select test.send('DISCH');
 
 -- one by one (18): paid, pending, not sent, refused
-select payout.alter_channel('DISCH', '{"mode": "single"}') is not null as altered;
+select payout.alter_channel('DISCH', '{"mode": "single"}') is distinct from null as altered;
 select test.pay('DISPATCH01', 'DISBANK', 'C' || i) from generate_series(1, 7) i;
 select test.send('DISCH', 100);
 select test.answer('C1', 'yes', 'ok'), test.answer('C2', 'yes', 'wait', 202, '2021800', true), test.answer('C3', 'no', 'fail', 404, '4041811'),

@@ -38,7 +38,7 @@ from unnest(array['''top_up'', ''funding'', ''available'', -1, null, ''N''', '''
 	'''top_up'', ''funding'', ''available'', 1, ''X'', ''N''', '''refund'', ''in_transit'', ''available'', 1, null, null', '''gift'', ''funding'', ''available'', 1, null, ''N''']) v;
 
 -- approval deducts the amount and the fee, all or nothing
-select payout.alter_merchant('LEDGER0001', '{"fee": {"online": {"flat": "2500", "bps": 15}}}') is not null as altered;
+select payout.alter_merchant('LEDGER0001', '{"fee": {"online": {"flat": "2500", "bps": 15}}}') is distinct from null as altered;
 select amount from payout.top_up('LEDGER0001', 12514.99, 'T3');
 select test.pay('LEDGER0001', 'LEDGERB', 'L1', 10000);
 select * from payout.balance('LEDGER0001');
@@ -48,17 +48,15 @@ select test.pay('LEDGER0001', 'LEDGERB', 'L1', 10000), (test.payout('L1')).fee;
 select * from payout.balance('LEDGER0001');
 select test.money('L1');
 -- the fee is fixed when the money was deducted, and given back with it
-select payout.alter_merchant('LEDGER0001', '{"fee": null}') is not null as altered;
+select payout.alter_merchant('LEDGER0001', '{"fee": null}') is distinct from null as altered;
 select state from payout.resolve('LEDGER0001', test.txid('L1'), 'failed', 'never sent');
-select test.live() >= 0 as alive, test.send('LEDGERCH');
-select test.answer('L1', 'no', 'fail', 404, '4041811'), test.state('L1');
 select test.money('L1');
 select * from payout.balance('LEDGER0001');
 -- basis points are rounded to two decimals
 select payout.fee_of('{"fee": {"online": {"bps": 15}}}', 'online', 33.33), payout.fee_of('{"fee": {"online": {"bps": 15}}}', 'overbooking', 33.33), payout.fee_of('{}', 'online', 1);
 
 -- bounds of a payout at registration, of a day at approval; refunds do not lower the day
-select payout.alter_merchant('LEDGER0001', '{"limits": {"online": {"min": 100, "max": 5000}, "daily_total": 14000}}') is not null as altered;
+select payout.alter_merchant('LEDGER0001', '{"limits": {"online": {"min": 100, "max": 5000}, "daily_total": 14000}}') is distinct from null as altered;
 select test.sqlstate_of(format('select test.register(%L, %L, %L, %s)', 'LEDGER0001', 'LEDGERB', 'L' || a, a)) from unnest('{99.99,100,5000,5000.01}'::numeric[]) a;
 select test.pay('LEDGER0001', 'LEDGERB', 'D1', 4000);
 select test.register('LEDGER0001', 'LEDGERB', 'D2', 100.01);

@@ -7,7 +7,7 @@ create function test.at(p_reference text, p_at timestamptz) returns text languag
 $$ select state from payout.register('SCHEDULE01', p_reference, 10000, 'SCHBANK', '8811111111', 'Budi Santoso', scheduled_at => p_at) $$;
 -- at least payout.schedule_lead ahead, at most a year
 show payout.schedule_lead;
-select d, test.sqlstate_of(format('select test.at(%L, now() + interval %L)', 'S' || d, d))
+select d, test.sqlstate_of(format('select test.at(%L, now() + interval %L)', 'S' || replace(d, ' ', ''), d))
 from unnest(array['-1 day', '0', '59 min', '61 min', '364 days', '367 days']) d;
 select test.sqlstate_of(format('select test.at(%L, %L)', 'S', v)) from unnest(array['infinity', '-infinity', '4714-11-24 00:00:00+00 BC', '294276-12-31 23:59:59+00']) v;
 

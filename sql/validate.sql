@@ -6,7 +6,7 @@ select test.set_up('VALIDATE01', 'VALCH', 'VALBANK');
 select test.live() >= 0 as alive;
 select test.register('VALIDATE01', 'VALBANK', 'V' || i) from generate_series(1, 8) i;
 -- claimed once; the bank's own code and the service of the method
-select alter_bank is not null as altered from payout.alter_bank('VALBANK', '{"wire_code": "014"}');
+select alter_bank is distinct from null as altered from payout.alter_bank('VALBANK', '{"wire_code": "014"}');
 begin;
 select service, wire_code, account_no from payout.claim_validate('VALCH', 1);
 rollback;
@@ -29,7 +29,7 @@ select count(*) from payout.hold where merchant_id = 'VALIDATE01';
 select test.register('VALIDATE01', 'VALBANK', 'W' || i) from generate_series(1, 4) i;
 select test.ask('validate', 'VALCH');
 select a.state from unnest('{W1,W2,W3,W4}'::text[]) r, payout.approve('VALIDATE01', test.txid(r)) a;
-select payout.alter_merchant('VALIDATE01', '{"on_name_differs": "pass"}') is not null as altered;
+select payout.alter_merchant('VALIDATE01', '{"on_name_differs": "pass"}') is distinct from null as altered;
 select test.named('W1', 'yes', 'BUDI SANTOSO'), test.named('W2', 'yes', 'ANI'), test.named('W3', 'no', null, 404, 'fail'), test.named('W4', 'unknown', null, 0, 'unknown');
 select reference_no, state, account_check, dispatch_due_at is not null as goes_on from payout.payout where reference_no like 'W%' order by 1;
 select test.money('W3');
@@ -53,7 +53,7 @@ select test.named('X2', 'yes', 'BUDI SANTOSO'), test.state('X2'), (test.payout('
 update payout.payout set check_deadline_at = payout.clock() - interval '1 s', check_due_at = payout.clock() where reference_no in ('V5', 'W4');
 select test.ask('validate', 'VALCH');
 select test.named('V5', 'unknown', null, 0, 'unknown'), test.state('V5'), test.money('V5');
-select payout.alter_channel('VALCH', '{"on_check_unavailable": "dispatch"}') is not null as altered;
+select payout.alter_channel('VALCH', '{"on_check_unavailable": "dispatch"}') is distinct from null as altered;
 select test.named('W4', 'unknown', null, 0, 'unknown'), test.state('W4'), (test.payout('W4')).dispatch_due_at is not null as goes_on;
 -- class stop pauses the channel
 select test.register('VALIDATE01', 'VALBANK', 'Y1'), test.ask('validate', 'VALCH'), test.named('Y1', 'refused_for_now', null, 403, 'stop');

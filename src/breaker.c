@@ -96,7 +96,7 @@ breaker_report(const char *url, bool answered)
 	if (!pg_strong_random(&random, sizeof(random)))
 		random = 0;
 	breaker->rests_until_ms = rest_clock_ms() + backoff_ms(breaker->failures - BREAKER_FAILURES + 1,
-															BREAKER_BASE_MS, BREAKER_MAX_MS, 0.2, random);
+														   BREAKER_BASE_MS, BREAKER_MAX_MS, 0.2, random);
 }
 
 int

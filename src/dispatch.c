@@ -8,8 +8,6 @@
 
 #include "catalog/pg_type.h"
 #include "compat.h"
-#include "common/cryptohash.h"
-#include "common/sha2.h"
 #include "fmgr.h"
 #include "lane.h"
 #include "utils/builtins.h"
@@ -66,16 +64,10 @@ read_batch(BankChannel *channel, uint64 first, uint64 end, dlist_head *claimed)
 static bool
 same_body(const Exchange *exchange, const bytea *digest)
 {
-	uint8 now[PG_SHA256_DIGEST_LENGTH];
-	pg_cryptohash_ctx *ctx = pg_cryptohash_create(PG_SHA256);
-	const char *body = exchange->request.body;
-	bool ok = pg_cryptohash_init(ctx) == 0 &&
-			  pg_cryptohash_update(ctx, (const uint8 *) body, strlen(body)) == 0 &&
-			  pg_cryptohash_final(ctx, now, sizeof(now)) == 0;
+	uint8 now[EXCHANGE_DIGEST_LEN];
 
-	pg_cryptohash_free(ctx);
-	return ok && VARSIZE_ANY_EXHDR(digest) == sizeof(now) &&
-		   memcmp(VARDATA_ANY(digest), now, sizeof(now)) == 0;
+	exchange_digest(exchange, now);
+	return VARSIZE_ANY_EXHDR(digest) == sizeof(now) && memcmp(VARDATA_ANY(digest), now, sizeof(now)) == 0;
 }
 
 static void

@@ -12,7 +12,6 @@
 #include "compat.h"
 #include "clock.h"
 #include "common/cryptohash.h"
-#include "common/sha2.h"
 #include "catalog/pg_type.h"
 #include "exchange.h"
 #include "executor/spi.h"
@@ -57,18 +56,16 @@ exchange_in_flight(Lane lane)
 	return in_flight[lane];
 }
 
-static Datum
-digest_of(const char *body)
+void
+exchange_digest(const Exchange *exchange, uint8 digest[EXCHANGE_DIGEST_LEN])
 {
-	bytea *digest = palloc(VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
+	const char *body = exchange->request.body;
 	pg_cryptohash_ctx *ctx = pg_cryptohash_create(PG_SHA256);
 
-	SET_VARSIZE(digest, VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
 	if (pg_cryptohash_init(ctx) < 0 || pg_cryptohash_update(ctx, (const uint8 *) body, strlen(body)) < 0 ||
-		pg_cryptohash_final(ctx, (uint8 *) VARDATA(digest), PG_SHA256_DIGEST_LENGTH) < 0)
+		pg_cryptohash_final(ctx, digest, EXCHANGE_DIGEST_LEN) < 0)
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not digest a request")));
 	pg_cryptohash_free(ctx);
-	return PointerGetDatum(digest);
 }
 
 static Datum
@@ -88,6 +85,7 @@ save_attempt(Exchange *exchange, const pg_uuid_t *incarnation_id)
 	char nulls[11] = "          ";
 	bool dispatch = exchange->lane == LANE_DISPATCH;
 	const BankOrder *order = &exchange->order;
+	bytea *digest = palloc(VARHDRSZ + EXCHANGE_DIGEST_LEN);
 
 	identifier_uuid(&exchange->attempt_id);
 	identifier_external(exchange->external_id);
@@ -99,7 +97,9 @@ save_attempt(Exchange *exchange, const pg_uuid_t *incarnation_id)
 	values[5] = text_or_null(dispatch ? NULL : order->items[0].merchant_id, &nulls[5]);
 	values[6] = text_or_null(dispatch ? NULL : order->items[0].txid, &nulls[6]);
 	values[7] = CStringGetTextDatum(exchange->external_id);
-	values[8] = digest_of(exchange->request.body);
+	SET_VARSIZE(digest, VARHDRSZ + EXCHANGE_DIGEST_LEN);
+	exchange_digest(exchange, (uint8 *) VARDATA(digest));
+	values[8] = PointerGetDatum(digest);
 	values[9] = UUIDPGetDatum(incarnation_id);
 	if (plan == NULL)
 	{

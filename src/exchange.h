@@ -6,6 +6,7 @@
 #define PAYOUT_EXCHANGE_H
 
 #include "channel.h"
+#include "common/sha2.h"
 #include "http.h"
 #include "identifier.h"
 #include "lib/ilist.h"
@@ -13,6 +14,7 @@
 #include "utils/uuid.h"
 
 #define EXCHANGE_REPLY_BYTES_MAX (1024 * 1024)
+#define EXCHANGE_DIGEST_LEN PG_SHA256_DIGEST_LENGTH
 
 typedef struct Exchange
 {
@@ -41,6 +43,9 @@ typedef struct Exchange
 
 /* A new exchange in a memory context of its own; switch to its context to fill it. Its channel counts it as under way. */
 extern Exchange *exchange_new(Lane lane, BankChannel *channel);
+
+/* SHA-256 of the body that is sent. */
+extern void exchange_digest(const Exchange *exchange, uint8 digest[EXCHANGE_DIGEST_LEN]);
 
 /* Writes the attempts of bank exchanges in one statement. Needs a transaction and SPI. */
 extern void exchange_save_attempts(dlist_head *exchanges, const pg_uuid_t *incarnation_id);

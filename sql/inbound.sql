@@ -1,0 +1,73 @@
+-- inbound.sql: the bank calls us: hostile calls are answered, never raised; a verified notice is believed item by item.
+\getenv tree PG_ABS_SRCDIR
+\set fixture :tree /sql/include/fixture.inc
+\i :fixture
+select test.set_up('INBOUND001', 'INCH', 'INBANK', 1000000);
+select payout.set_secret('channel:INCH', 'client_secret', 'a-shared-client-secret');
+select test.live() >= 0 as alive;
+create function test.stamp(p_shift interval default '0') returns text language sql as
+$$ select to_char((clock_timestamp() + p_shift) at time zone interval '+07:00', 'YYYY-MM-DD"T"HH24:MI:SS"+07:00"') $$;
+create function test.call(p_headers jsonb, p_body text default '{}', p_path text default '/snap/v1.0/transfer-interbank-bulk/notify',
+						  p_method text default 'POST', p_channel text default 'INCH') returns text language sql as
+$$ select format('%s %s', status, body::json ->> 'responseCode') from payout.bank_notification(p_channel, p_method, p_path, p_headers, p_body) $$;
+create function test.headers(p_more jsonb default '{}') returns jsonb language sql as
+$$ select jsonb_build_object('X-TIMESTAMP', test.stamp(), 'X-SIGNATURE', 'x', 'X-PARTNER-ID', 'P', 'X-EXTERNAL-ID', '1', 'Authorization', 'Bearer x') || p_more $$;
+-- no such place, method, channel
+select test.call('{}', p_path => '/elsewhere'), test.call('{}', p_path => null), test.call('{}', p_path => repeat('x', 3000) || '/transfer-interbank-bulk/notify'),
+	test.call('{}', p_method => 'GET'), test.call('{}', p_method => null), test.call('{}', p_channel => 'NOCHANNEL'), test.call('{}', p_channel => null);
+-- headers: missing, of wrong types, too large
+select test.call(null), test.call('{}'), test.call('[]'), test.call('5'), test.call('"x"'), test.call('null'), test.call(jsonb_build_object('X-TIMESTAMP', repeat('x', 70000)));
+select h as without, test.call(test.headers() - h) from unnest('{X-TIMESTAMP,X-SIGNATURE,X-PARTNER-ID,X-EXTERNAL-ID,Authorization}'::text[]) h;
+select h as odd, test.call(test.headers(jsonb_build_object('X-SIGNATURE', h))) from unnest(array['null', '5', '{"a": {"b": []}}', '[]', 'true']::jsonb[]) h;
+-- timestamps: malformed, impossible, too old, from the future
+select s, test.call(test.headers(jsonb_build_object('X-TIMESTAMP', s))) from unnest(array['yesterday', '2026', '2026-13-01T00:00:00+07:00', '2026-02-30T00:00:00+07:00',
+	'2026-01-01T24:00:00+07:00', '2026-01-01T00:00:00', '2026-01-01 00:00:00+07:00', '99999-01-01T00:00:00+07:00', 'infinity', repeat('9', 1000), '2026-01-01T00:00:00+99:99', '2020-01-01T00:00:00+07:00']) s;
+select test.call(test.headers(jsonb_build_object('X-TIMESTAMP', test.stamp('-6 min')))), test.call(test.headers(jsonb_build_object('X-TIMESTAMP', test.stamp('6 min')))),
+	test.call(test.headers(jsonb_build_object('X-TIMESTAMP', test.stamp('-4 min'))));
+-- tokens: none of ours, another channel's, an altered one, one that ended
+select test.set_up('INBOUND001', 'INCH2', 'INBANK2', 0);
+select test.call(test.headers(jsonb_build_object('Authorization', t))) from unnest(array['Bearer', 'Bearer .', 'Bearer 9999999999.' || repeat('0', 64), 'Basic eDp4', repeat('x', 60000),
+	'Bearer ' || payout.issue_token('INCH2'), 'Bearer 9' || payout.issue_token('INCH')]) t;
+-- a good token, a wrong signature
+select test.call(test.headers(jsonb_build_object('Authorization', 'Bearer ' || payout.issue_token('INCH'), 'X-SIGNATURE', s))) from unnest(array['x', '', 'AAAA', repeat('A', 10000), repeat('0', 128)]) s;
+-- token requests: no key of the bank, no signature of it
+select test.call(jsonb_build_object('x-timestamp', test.stamp(), 'x-client-key', 'K', 'x-signature', 'AAAA'), '{"grantType": "client_credentials"}', '/v1.0/access-token/b2b');
+select payout.set_secret('channel:INCH', 'bank_public_key', 'not a key at all');
+select test.call(jsonb_build_object('x-timestamp', test.stamp(), 'x-client-key', 'K', 'x-signature', 'AAAA'), '{"grantType": "client_credentials"}', '/v1.0/access-token/b2b');
+-- bodies: huge, deep, no JSON
+select test.call(test.headers(), repeat('x', 1048577)), test.call(test.headers(), repeat('[', 100000)), test.call(test.headers(), null), test.call(test.headers(), '');
+select left(b, 12) as body, payout.read_json(b) from unnest(array[null, '', ' ', 'x', '{', '{"a": 1', repeat('[', 33) || repeat(']', 33), '{"a": "\u0000"}', '{"a": "\ud800"}', '1e999999999', '[1]', '"' || repeat('x', 1048576) || '"']) b;
+select payout.read_json(repeat('[', 32) || repeat(']', 32)) is not null as deep_enough;
+select count(*) from payout.notice where channel_id = 'INCH';
+
+-- signed as SNAP says: HMAC-SHA512 over method, path, token, digest of the body, timestamp
+create function test.hmac(p_key bytea, p_text bytea) returns bytea language sql as
+$$ select sha512(o.pad || sha512(i.pad || p_text)) from
+	(select decode(string_agg(lpad(to_hex(x # 54), 2, '0'), '' order by n), 'hex') as pad from (select n, case when n < length(p_key) then get_byte(p_key, n) else 0 end as x from generate_series(0, 127) n) q) i,
+	(select decode(string_agg(lpad(to_hex(x # 92), 2, '0'), '' order by n), 'hex') as pad from (select n, case when n < length(p_key) then get_byte(p_key, n) else 0 end as x from generate_series(0, 127) n) q) o $$;
+create function test.notice(p_body text, p_id text, p_signed text default null) returns text language sql as
+$$ select test.call(jsonb_build_object('x-timestamp', s.stamp, 'X-Partner-Id', 'P', 'X-EXTERNAL-ID', p_id, 'authorization', 'Bearer ' || s.token,
+	'X-SIGNATURE', encode(test.hmac('a-shared-client-secret', convert_to(format('POST:%s:%s:%s:%s', '/snap/v1.0/transfer-interbank-bulk/notify', s.token,
+		encode(sha256(convert_to(coalesce(p_signed, p_body), 'UTF8')), 'hex'), s.stamp), 'UTF8')), 'base64')), p_body)
+   from (select test.stamp() as stamp, payout.issue_token('INCH') as token offset 0) s $$;
+create function test.item(p_reference text, p_code text default '2002000', p_more jsonb default '{}') returns jsonb language sql as
+$$ select jsonb_build_object('originalPartnerReferenceNo', p.txid, 'originalReferenceNo', 'B-' || p_reference, 'responseCode', p_code, 'responseMessage', 'words',
+	'beneficiaryAccountNo', p.account_no, 'amount', jsonb_build_object('value', p.amount::text, 'currency', 'IDR')) || p_more from test.payout(p_reference) p $$;
+create function test.bulk(p_reference text, p_items jsonb) returns text language sql as
+$$ select jsonb_build_object('bulkId', 'BANK-7', 'partnerBulkId', p.batch_id, 'bulkObject', p_items)::text from test.payout(p_reference) p $$;
+select test.pay('INBOUND001', 'INBANK', 'I' || i) from generate_series(1, 6) i;
+select test.send('INCH'), test.answer('I1', 'yes', 'ok', 202, '2022000');
+select replace(test.notice('{}', 'E0', '{ }'), E'\n', '') as other_body_signed, test.notice('no json', 'E1') as no_json, test.notice('{"bulkObject": 5, "bulkId": "x", "partnerBulkId": "y"}', 'E2') as no_list,
+	test.notice('{"bulkObject": [null, 5, "x", {}, [], {"amount": 5}, {"originalPartnerReferenceNo": {"a": 1}}], "bulkId": "x", "partnerBulkId": "not a uuid"}', 'E3') as odd_items;
+select external_id, items, unknown_items from payout.notice where channel_id = 'INCH' order by 1;
+-- each item by itself; a repeat of the external id is refused, of the content harmless
+select test.notice(test.bulk('I1', jsonb_build_array(test.item('I1'), test.item('I2', '4042011'), test.item('I3', '5002000'))), 'F1'), test.state('I1', 'I2', 'I3', 'I4');
+select test.notice(test.bulk('I1', jsonb_build_array(test.item('I4'))), 'F1'), test.state('I4');
+select test.notice(test.bulk('I1', jsonb_build_array(test.item('I1'))), 'F2'), test.state('I1'), test.money('I1');
+-- another amount, account, batch, a stranger's TXID: no payout of ours
+select test.notice(test.bulk('I1', jsonb_build_array(test.item('I5', '2002000', '{"amount": {"value": "1.00"}}'), test.item('I5', '2002000', '{"beneficiaryAccountNo": "1"}'), test.item('I5', '2002000', '{"originalPartnerReferenceNo": "X"}'))), 'F3'), test.state('I5');
+select test.notice(replace(test.bulk('I1', jsonb_build_array(test.item('I5'))), (test.payout('I1')).batch_id::text, payout.new_id()::text), 'F4'), test.state('I5');
+-- contrary to what was said before: disputed
+select test.notice(test.bulk('I1', jsonb_build_array(test.item('I1', '4042011'), test.item('I2'))), 'F5'), test.state('I1', 'I2');
+select external_id, bank_batch_no, items, unknown_items from payout.notice where channel_id = 'INCH' and external_id like 'F%' order by 1;
+select check_name, detail from payout.verify();
