@@ -20,7 +20,7 @@ select test.call(null), test.call('{}'), test.call('[]'), test.call('5'), test.c
 select h as without, test.call(test.headers() - h) from unnest('{X-TIMESTAMP,X-SIGNATURE,X-PARTNER-ID,X-EXTERNAL-ID,Authorization}'::text[]) h;
 select h as odd, test.call(test.headers(jsonb_build_object('X-SIGNATURE', h))) from unnest(array['null', '5', '{"a": {"b": []}}', '[]', 'true']::jsonb[]) h;
 -- timestamps: malformed, impossible, too old, from the future
-select s, test.call(test.headers(jsonb_build_object('X-TIMESTAMP', s))) from unnest(array['yesterday', '2026', '2026-13-01T00:00:00+07:00', '2026-02-30T00:00:00+07:00',
+select left(s, 30) as stamp, test.call(test.headers(jsonb_build_object('X-TIMESTAMP', s))) from unnest(array['yesterday', '2026', '2026-13-01T00:00:00+07:00', '2026-02-30T00:00:00+07:00',
 	'2026-01-01T24:00:00+07:00', '2026-01-01T00:00:00', '2026-01-01 00:00:00+07:00', '99999-01-01T00:00:00+07:00', 'infinity', repeat('9', 1000), '2026-01-01T00:00:00+99:99', '2020-01-01T00:00:00+07:00']) s;
 select test.call(test.headers(jsonb_build_object('X-TIMESTAMP', test.stamp('-6 min')))), test.call(test.headers(jsonb_build_object('X-TIMESTAMP', test.stamp('6 min')))),
 	test.call(test.headers(jsonb_build_object('X-TIMESTAMP', test.stamp('-4 min'))));
@@ -47,8 +47,8 @@ $$ select sha512(o.pad || sha512(i.pad || p_text)) from
 	(select decode(string_agg(lpad(to_hex(x # 92), 2, '0'), '' order by n), 'hex') as pad from (select n, case when n < length(p_key) then get_byte(p_key, n) else 0 end as x from generate_series(0, 127) n) q) o $$;
 create function test.notice(p_body text, p_id text, p_signed text default null) returns text language sql as
 $$ select test.call(jsonb_build_object('x-timestamp', s.stamp, 'X-Partner-Id', 'P', 'X-EXTERNAL-ID', p_id, 'authorization', 'Bearer ' || s.token,
-	'X-SIGNATURE', encode(test.hmac('a-shared-client-secret', convert_to(format('POST:%s:%s:%s:%s', '/snap/v1.0/transfer-interbank-bulk/notify', s.token,
-		encode(sha256(convert_to(coalesce(p_signed, p_body), 'UTF8')), 'hex'), s.stamp), 'UTF8')), 'base64')), p_body)
+	'X-SIGNATURE', replace(encode(test.hmac('a-shared-client-secret', convert_to(format('POST:%s:%s:%s:%s', '/snap/v1.0/transfer-interbank-bulk/notify', s.token,
+		encode(sha256(convert_to(coalesce(p_signed, p_body), 'UTF8')), 'hex'), s.stamp), 'UTF8')), 'base64'), E'\n', '')), p_body)
    from (select test.stamp() as stamp, payout.issue_token('INCH') as token offset 0) s $$;
 create function test.item(p_reference text, p_code text default '2002000', p_more jsonb default '{}') returns jsonb language sql as
 $$ select jsonb_build_object('originalPartnerReferenceNo', p.txid, 'originalReferenceNo', 'B-' || p_reference, 'responseCode', p_code, 'responseMessage', 'words',
@@ -57,7 +57,7 @@ create function test.bulk(p_reference text, p_items jsonb) returns text language
 $$ select jsonb_build_object('bulkId', 'BANK-7', 'partnerBulkId', p.batch_id, 'bulkObject', p_items)::text from test.payout(p_reference) p $$;
 select test.pay('INBOUND001', 'INBANK', 'I' || i) from generate_series(1, 6) i;
 select test.send('INCH'), test.answer('I1', 'yes', 'ok', 202, '2022000');
-select replace(test.notice('{}', 'E0', '{ }'), E'\n', '') as other_body_signed, test.notice('no json', 'E1') as no_json, test.notice('{"bulkObject": 5, "bulkId": "x", "partnerBulkId": "y"}', 'E2') as no_list,
+select test.notice('{"a": 1}', 'E0', '{"a":2}') as other_body_signed, test.notice('no json', 'E1') as no_json, test.notice('{"bulkObject": 5, "bulkId": "x", "partnerBulkId": "y"}', 'E2') as no_list,
 	test.notice('{"bulkObject": [null, 5, "x", {}, [], {"amount": 5}, {"originalPartnerReferenceNo": {"a": 1}}], "bulkId": "x", "partnerBulkId": "not a uuid"}', 'E3') as odd_items;
 select external_id, items, unknown_items from payout.notice where channel_id = 'INCH' order by 1;
 -- each item by itself; a repeat of the external id is refused, of the content harmless
