@@ -140,7 +140,7 @@ create function payout.check_answered(p_merchant_id text, p_txid text, p_since t
 language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
-	select p.state, p.status_checked_at > p_since or p.state not in ('dispatching', 'processing', 'suspect', 'paid')
+	select p.state, coalesce(p.status_checked_at > p_since, false) or p.state not in ('dispatching', 'processing', 'suspect', 'paid')
 	from payout.payout p where p.merchant_id = p_merchant_id and p.txid = p_txid;
 end;
 comment on function payout.check_answered(text, text, timestamptz) is 'the state, and whether the bank has been asked since a moment or need not be asked';

@@ -43,7 +43,7 @@ is($t->sql("call payout.check_status('MERCHANT01', '$txid')"), 'returned', 'the 
 is($t->sql("select available from payout.balance('MERCHANT01')"), '100000000.00', 'to the merchant');
 
 # The minimum delay, by the settable clock
-$t->sql(q(select payout.alter_channel('BANK1', '{"status_delay_s": 600, "status_window_days": 2, "not_found_grace_s": 864000}')));
+$t->sql(q(select payout.alter_channel('BANK1', '{"status_delay_s": 600, "status_window_days": 2, "not_found_grace_s": 604800}')));
 $t->fault(service => '18', kind => 'reset_before', count => 1);
 my $lost = $t->pay;
 $t->wait_state($lost, 'suspect');
