@@ -7,7 +7,7 @@ select test.live() >= 0 as alive, test.send('DISCH');
 -- nine payouts: bulks of four at most, claimed once, saved before they are sent
 select test.pay('DISPATCH01', 'DISBANK', 'B' || i) from generate_series(1, 9) i;
 select test.send('DISCH'), test.send('DISCH');
-select service, state, item_count, total, tries, sent_at is not null as sent from payout.batch where channel_id = 'DISCH' order by batch_id;
+select service, state, item_count, total, tries, sent_at is not null as sent from payout.batch where channel_id = 'DISCH' order by item_count desc;
 select count(*), count(distinct external_id) as different, count(outcome) as answered from payout.attempt where channel_id = 'DISCH';
 select string_agg(state, ' ') from payout.payout where merchant_id = 'DISPATCH01';
 -- accepted: a bulk is processing until the bank says more of each

@@ -40,7 +40,7 @@ select left(b, 12) as body, payout.read_json(b) from unnest(array[null, '', ' ',
 select payout.read_json(repeat('[', 32) || repeat(']', 32)) is not null as deep_enough;
 select count(*) from payout.notice where channel_id = 'INCH';
 
--- signed as SNAP says: HMAC-SHA512 over method, path, token, digest of the body, timestamp
+-- signed as SNAP says: HMAC-SHA512 over method, path, token, digest of the body without its blanks, timestamp
 create function test.hmac(p_key bytea, p_text bytea) returns bytea language sql as
 $$ select sha512(o.pad || sha512(i.pad || p_text)) from
 	(select decode(string_agg(lpad(to_hex(x # 54), 2, '0'), '' order by n), 'hex') as pad from (select n, case when n < length(p_key) then get_byte(p_key, n) else 0 end as x from generate_series(0, 127) n) q) i,
@@ -48,7 +48,7 @@ $$ select sha512(o.pad || sha512(i.pad || p_text)) from
 create function test.notice(p_body text, p_id text, p_signed text default null) returns text language sql as
 $$ select test.call(jsonb_build_object('x-timestamp', s.stamp, 'X-Partner-Id', 'P', 'X-EXTERNAL-ID', p_id, 'authorization', 'Bearer ' || s.token,
 	'X-SIGNATURE', replace(encode(test.hmac('a-shared-client-secret', convert_to(format('POST:%s:%s:%s:%s', '/snap/v1.0/transfer-interbank-bulk/notify', s.token,
-		encode(sha256(convert_to(coalesce(p_signed, p_body), 'UTF8')), 'hex'), s.stamp), 'UTF8')), 'base64'), E'\n', '')), p_body)
+		encode(sha256(convert_to(replace(coalesce(p_signed, p_body), ' ', ''), 'UTF8')), 'hex'), s.stamp), 'UTF8')), 'base64'), E'\n', '')), p_body)
    from (select test.stamp() as stamp, payout.issue_token('INCH') as token offset 0) s $$;
 create function test.item(p_reference text, p_code text default '2002000', p_more jsonb default '{}') returns jsonb language sql as
 $$ select jsonb_build_object('originalPartnerReferenceNo', p.txid, 'originalReferenceNo', 'B-' || p_reference, 'responseCode', p_code, 'responseMessage', 'words',
@@ -58,7 +58,7 @@ $$ select jsonb_build_object('bulkId', 'BANK-7', 'partnerBulkId', p.batch_id, 'b
 select test.pay('INBOUND001', 'INBANK', 'I' || i) from generate_series(1, 6) i;
 select test.send('INCH'), test.answer('I1', 'yes', 'ok', 202, '2022000');
 select test.notice('{"a": 1}', 'E0', '{"a":2}') as other_body_signed, test.notice('no json', 'E1') as no_json, test.notice('{"bulkObject": 5, "bulkId": "x", "partnerBulkId": "y"}', 'E2') as no_list,
-	test.notice('{"bulkObject": [null, 5, "x", {}, [], {"amount": 5}, {"originalPartnerReferenceNo": {"a": 1}}], "bulkId": "x", "partnerBulkId": "not a uuid"}', 'E3') as odd_items;
+	test.notice('{"bulkObject": [null, 5, "x", {}, [], {"amount": 5}, {"originalPartnerReferenceNo": {"a": 1}}], "bulkId": "x", "partnerBulkId": "not-a-uuid"}', 'E3') as odd_items;
 select external_id, items, unknown_items from payout.notice where channel_id = 'INCH' order by 1;
 -- each item by itself; a repeat of the external id is refused, of the content harmless
 select test.notice(test.bulk('I1', jsonb_build_array(test.item('I1'), test.item('I2', '4042011'), test.item('I3', '5002000'))), 'F1'), test.state('I1', 'I2', 'I3', 'I4');

@@ -150,41 +150,68 @@ end
 $$;
 comment on function payout.refuse_for_now(text, text, text, text, timestamptz) is 'worker: class stop pauses the channel, class later lets it rest';
 
--- A worker begins. It holds the locks that make it the only one, so every attempt without an outcome is of a dead one:
--- it may have been sent. Its money stays where it is and the bank is asked.
-create function payout.begin_incarnation(p_incarnation_id uuid, p_pid integer) returns integer
+-- A worker begins. It holds the locks that make it the only one, so every attempt without an outcome that is not its
+-- own is of a dead one.
+create function payout.begin_incarnation(p_incarnation_id uuid, p_pid integer) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	update payout.incarnation set ended_at = clock_timestamp() where ended_at is null;
+	insert into payout.incarnation (incarnation_id, pid) values (p_incarnation_id, p_pid);
+	update payout.notification set due_at = payout.clock(), sending_by = null where sending_by is not null;
+end
+$$;
+comment on function payout.begin_incarnation(uuid, integer) is 'worker: starts a life';
+
+-- What dead lives left under way may have been sent: it is unknown, its money stays where it is, and the bank is asked.
+-- One that cannot be recorded is set aside; one that somebody has locked is left for the next time.
+create function payout.bury_orphans(p_incarnation_id uuid) returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
 	a payout.attempt;
-	orphans integer := 0;
+	left_over integer := 0;
 begin
-	update payout.incarnation set ended_at = clock_timestamp() where ended_at is null;
-	insert into payout.incarnation (incarnation_id, pid) values (p_incarnation_id, p_pid);
-	for a in select * from payout.attempt where outcome is null loop
-		orphans := orphans + 1;
-		if a.lane = 'dispatch' then
-			perform payout.record_transfer(a.channel_id, a.attempt_id, a.incarnation_id, 'unknown', 'unknown', 0,
-										   null, 0, 'the worker died while this was under way', null, false);
-		else
-			perform payout.finish_attempt(a.channel_id, a.attempt_id, a.incarnation_id, 'unknown', 'unknown', 0, null, 0,
-										  'the worker died while this was under way');
-			if a.lane = 'validate' then
-				update payout.payout set check_due_at = payout.clock()
-				where merchant_id = a.merchant_id and txid = a.txid and account_check in ('pending', 'unavailable')
-				and state in ('registered', 'scheduled', 'approved');
-			else
-				update payout.payout set status_due_at = payout.clock()
-				where merchant_id = a.merchant_id and txid = a.txid and state in ('processing', 'suspect', 'paid');
-			end if;
-		end if;
+	for a in select * from payout.attempt where outcome is null and incarnation_id <> p_incarnation_id loop
+		begin
+			perform payout.bury_orphan(a);
+		exception
+			when lock_not_available or deadlock_detected or serialization_failure then
+				left_over := left_over + 1;
+			when others then
+				perform payout.set_aside_attempt(a.channel_id, a.attempt_id, a.incarnation_id, sqlerrm);
+		end;
 	end loop;
-	update payout.notification set due_at = payout.clock(), sending_by = null where sending_by is not null;
-	return orphans;
+	return left_over;
 end
 $$;
-comment on function payout.begin_incarnation(uuid, integer) is 'worker: starts a life; what dead lives left under way becomes unknown';
+comment on function payout.bury_orphans(uuid) is 'worker: attempts of dead lives become unknown; the count of those that are locked';
+
+create function payout.bury_orphan(a payout.attempt) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	why text := 'the worker died while this was under way';
+begin
+	if a.lane = 'dispatch' then
+		perform payout.record_transfer(a.channel_id, a.attempt_id, a.incarnation_id, 'unknown', 'unknown', 0, null, 0, why, null, false);
+		return;
+	end if;
+	perform payout.finish_attempt(a.channel_id, a.attempt_id, a.incarnation_id, 'unknown', 'unknown', 0, null, 0, why);
+	if a.lane = 'validate' then
+		update payout.payout set check_due_at = payout.clock()
+		where merchant_id = a.merchant_id and txid = a.txid and account_check in ('pending', 'unavailable')
+		and state in ('registered', 'scheduled', 'approved');
+	else
+		update payout.payout set status_due_at = payout.clock()
+		where merchant_id = a.merchant_id and txid = a.txid and state in ('processing', 'suspect', 'paid');
+	end if;
+end
+$$;
+comment on function payout.bury_orphan(payout.attempt) is 'worker: one attempt of a dead life becomes unknown';
 
 -- Arming. The row is deliberately not dumped: a restored copy is not armed.
 

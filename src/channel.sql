@@ -103,8 +103,9 @@ as $$
 declare
 	c payout.channel := payout.find_channel(p_channel_id);
 begin
-	perform payout.check_columns(p_options, '{base_url}', '{}'),
-			payout.check_url('base_url', p_options ->> 'base_url'),
+	-- By itself: what follows takes keys from p_options, which the planner may try before anything else is checked.
+	perform payout.check_columns(p_options, '{base_url}', '{}');
+	perform payout.check_url('base_url', p_options ->> 'base_url'),
 			payout.check_options('channel', jsonb_strip_nulls(p_options - 'base_url'));
 	update payout.channel
 	set base_url = coalesce(rtrim(p_options ->> 'base_url', '/'), base_url),

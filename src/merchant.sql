@@ -100,8 +100,9 @@ as $$
 declare
 	m payout.merchant := payout.find_merchant(p_merchant_id);
 begin
-	perform payout.check_columns(p_options, '{name,notify_url}', '{active}'),
-			payout.require_text('name', coalesce(p_options ->> 'name', m.name), 1, 100, 'text', 'PY016'),
+	-- By itself: what follows takes keys from p_options, which the planner may try before anything else is checked.
+	perform payout.check_columns(p_options, '{name,notify_url}', '{active}');
+	perform payout.require_text('name', coalesce(p_options ->> 'name', m.name), 1, 100, 'text', 'PY016'),
 			payout.check_url('notify_url', p_options ->> 'notify_url'),
 			payout.check_options('merchant', jsonb_strip_nulls(p_options - '{name,notify_url,active}'::text[]));
 	update payout.merchant

@@ -40,6 +40,7 @@
 
 static bool incarnation_begun = false;
 static dlist_head ended = DLIST_STATIC_INIT(ended); /* ended exchanges, to be recorded */
+static int orphans_left = 0;	  /* attempts of dead incarnations that somebody has locked */
 static int64 record_again_ms = 0; /* when to try again to record what was locked; 0: nothing was */
 static int64 next_turn_ms = 0;	  /* real; 0: at once */
 
@@ -60,6 +61,33 @@ take_file_lock(void)
 	return false;
 }
 
+static void
+begin_incarnation(void)
+{
+	Oid types[] = {UUIDOID, INT4OID};
+	Datum values[] = {UUIDPGetDatum(&turn_incarnation_id), Int32GetDatum(MyProcPid)};
+
+	identifier_uuid(&turn_incarnation_id);
+	if (SPI_execute_with_args("select payout.begin_incarnation($1, $2)", 2, types, values, NULL, false, 0) !=
+		SPI_OK_SELECT)
+		elog(ERROR, "could not begin an incarnation");
+}
+
+/* Attempts of dead incarnations become unknown; the number of those that must be tried again. */
+static int
+bury_orphans(void)
+{
+	Oid types[] = {UUIDOID};
+	Datum values[] = {UUIDPGetDatum(&turn_incarnation_id)};
+	bool isnull;
+
+	if (SPI_execute_with_args("select payout.bury_orphans($1)", 1, types, values, NULL, false, 0) !=
+			SPI_OK_SELECT ||
+		SPI_processed != 1)
+		elog(ERROR, "could not record what dead incarnations left");
+	return DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
 /* Is this database armed, and ours to turn for? Begins the incarnation the first time. */
 static bool
 may_turn(MemoryContext context)
@@ -73,15 +101,9 @@ may_turn(MemoryContext context)
 		if (armed && !incarnation_begun)
 			armed = take_file_lock();
 		if (armed && !incarnation_begun)
-		{
-			Oid types[] = {UUIDOID, INT4OID};
-			Datum values[] = {UUIDPGetDatum(&turn_incarnation_id), Int32GetDatum(MyProcPid)};
-
-			identifier_uuid(&turn_incarnation_id);
-			if (SPI_execute_with_args("select payout.begin_incarnation($1, $2)", 2, types, values, NULL,
-									  false, 0) != SPI_OK_SELECT)
-				elog(ERROR, "could not begin an incarnation");
-		}
+			begin_incarnation();
+		if (armed && (!incarnation_begun || orphans_left > 0))
+			orphans_left = bury_orphans();
 		if (armed)
 			channel_read_all();
 		turn_commit();
@@ -110,6 +132,8 @@ turn(MemoryContext context)
 		record_again_ms = record_ended(&ended, context);
 	if (!may_turn(context))
 		return;
+	if (orphans_left > 0)
+		next_turn_ms = Min(next_turn_ms, payout_unix_ms() + TURN_PAUSE_MS);
 	claim_due(&claimed, context);
 	next_turn_ms = Min(next_turn_ms, claim_next_due_ms(context));
 	exchange_start_all(&claimed);

@@ -1,0 +1,109 @@
+-- verify.sql: payout.verify() finds each violation: every invariant is broken, seen, and the breaking undone.
+\getenv tree PG_ABS_SRCDIR
+\set fixture :tree /sql/include/fixture.inc
+\i :fixture
+select test.set_up('VERIFY0001', 'VERCH', 'VERBANK', 1000000, '{"fee": {"online": {"flat": 10}}}', '{"mode": "single"}', 'https://merchant.example/hook');
+select test.live() >= 0 as alive;
+select test.pay('VERIFY0001', 'VERBANK', 'Z' || i) from generate_series(1, 5) i;
+select test.send('VERCH'), test.answer('Z1', 'yes', 'ok'), test.answer('Z2', 'unknown', 'unknown', 0, null), test.answer('Z3', 'no', 'fail', 404, '4041811');
+select test.register('VERIFY0001', 'VERBANK', 'Z6');
+select test.pay('VERIFY0001', 'VERBANK', 'Z7');
+select test.state('Z1', 'Z2', 'Z3', 'Z4', 'Z5', 'Z6', 'Z7');
+select check_name, detail from payout.verify();
+-- Breaks one thing with all triggers and checks off, asks, and undoes it; which names verify gives.
+create function test.broken(statement text) returns text language plpgsql as $$
+declare
+	named text;
+	t regclass;
+begin
+	begin
+		for t in select c.oid from pg_class c where relnamespace = 'payout'::regnamespace and relkind = 'r' loop
+			execute format('alter table %s disable trigger all', t);
+		end loop;
+		for t, named in select conrelid, conname from pg_constraint where connamespace = 'payout'::regnamespace and contype = 'c' and conrelid <> 0 loop
+			execute format('alter table %s drop constraint %I', t, named);
+		end loop;
+		execute statement;
+		select coalesce(string_agg(distinct check_name, ' '), 'NOTHING') into named from payout.verify();
+		raise sqlstate 'UNDO0';
+	exception
+		when sqlstate 'UNDO0' then
+			null;
+		when others then
+			named := sqlstate || ' ' || sqlerrm;
+	end;
+	return named;
+end
+$$;
+create table test.breaking (n integer, expected text, statement text);
+insert into test.breaking values
+	(1, 'balance_is_sum', $$update payout.balance set available = available + 0.01 where merchant_id = 'VERIFY0001'$$),
+	(2, 'balance_not_negative', $$update payout.balance set available = -1 where merchant_id = 'VERIFY0001'$$),
+	(3, 'balance_day_total', $$update payout.balance set day_total = day_total + 1 where merchant_id = 'VERIFY0001'$$),
+	(4, 'balance_of_merchant', $$delete from payout.balance where merchant_id = 'VERIFY0001'$$),
+	(5, 'balance_of_merchant', $$delete from payout.merchant where merchant_id = 'VERIFY0001'$$),
+	(6, 'transfer_of_merchant', $$delete from payout.balance where merchant_id = 'VERIFY0001'$$),
+	(7, 'transfer_accounts', $$update payout.transfer set credit_account = 'fee' where merchant_id = 'VERIFY0001' and kind = 'settle'$$),
+	(8, 'transfer_accounts', $$update payout.transfer set debit_account = credit_account, credit_account = debit_account where txid = test.txid('Z1') and kind = 'deduct'$$),
+	(9, 'transfer_has_payout', $$delete from payout.payout where reference_no = 'Z3'$$),
+	(10, 'transfer_amount', $$update payout.transfer set amount = amount + 1 where txid = test.txid('Z1') and kind = 'deduct'$$),
+	(11, 'transfer_amount', $$update payout.transfer set currency = 'USD' where txid = test.txid('Z1') and kind = 'deduct'$$),
+	(12, 'transfer_settlement', $$update payout.transfer set credit_account = 'settlement/OTHER' where txid = test.txid('Z1') and kind = 'settle'$$),
+	(13, 'money_fits_state', $$update payout.payout set state = 'failed' where reference_no = 'Z1'$$),
+	(14, 'money_fits_state', $$update payout.payout set state = 'paid' where reference_no = 'Z3'$$),
+	(15, 'money_fits_state', $$delete from payout.transfer where txid = test.txid('Z2')$$),
+	(16, 'money_fits_state', $$delete from payout.transfer where txid = test.txid('Z1') and kind = 'settle'$$),
+	(17, 'money_of_merchant', $$delete from payout.transfer where txid = test.txid('Z3') and kind = 'fee_refund'$$),
+	(18, 'money_of_merchant', $$delete from payout.transfer where txid = test.txid('Z1') and kind = 'fee'$$),
+	(19, 'history_without_gaps', $$update payout.payout_event set event_no = event_no + 100 where txid = test.txid('Z1') and event_no >= 2$$),
+	(20, 'history_begins', $$delete from payout.payout_event where txid = test.txid('Z1') and event_no = 1$$),
+	(21, 'history_is_chain', $$update payout.payout_event set from_state = 'suspect' where txid = test.txid('Z1') and to_state = 'paid'$$),
+	(22, 'history_move_allowed', $$update payout.payout_event set from_state = 'registered' where txid = test.txid('Z1') and to_state = 'paid'$$),
+	(23, 'history_ends', $$update payout.payout set events = events + 1 where reference_no = 'Z6'$$),
+	(24, 'history_ends', $$delete from payout.payout_event where txid = test.txid('Z6')$$),
+	(25, 'history_ends', $$delete from payout.payout where reference_no = 'Z6'$$),
+	(26, 'history_final', $$update payout.payout set final_at = now() where reference_no = 'Z2'$$),
+	(27, 'history_final', $$update payout.payout set final_at = null where reference_no = 'Z1'$$),
+	(28, 'batch_fits_members', $$update payout.batch b set state = 'open', tries = 0, due_at = now() from payout.payout p where p.batch_id = b.batch_id and p.reference_no = 'Z3'$$),
+	(58, 'batch_fits_members', $$update payout.batch b set state = 'accepted' from payout.payout p where p.batch_id = b.batch_id and p.reference_no = 'Z2'$$),
+	(29, 'batch_of_payout', $$update payout.payout set batch_id = null where reference_no = 'Z2'$$),
+	(30, 'batch_of_payout', $$update payout.payout set batch_id = payout.new_id() where reference_no = 'Z1'$$),
+	(31, 'batch_of_payout', $$update payout.payout set batch_id = payout.new_id() where reference_no = 'Z6'$$),
+	(32, 'batch_total', $$update payout.batch set total = total + 1 where channel_id = 'VERCH'$$),
+	(33, 'batch_total', $$update payout.batch set item_count = 2 where channel_id = 'VERCH'$$),
+	(34, 'batch_parent', $$update payout.batch set parent_batch_id = payout.new_id() where channel_id = 'VERCH'$$),
+	(35, 'batch_forgotten', $$update payout.batch b set state = 'open', due_at = null from payout.payout p where p.batch_id = b.batch_id and p.reference_no = 'Z4'$$),
+	(36, 'attempt_of_living', $$update payout.incarnation set ended_at = now()$$),
+	(37, 'incarnation_is_one', $$insert into payout.incarnation values (payout.new_id(), 2)$$),
+	(38, 'attempt_accepted_once', $$insert into payout.attempt select (a).* from (select jsonb_populate_record(q, jsonb_build_object('attempt_id', payout.new_id())) as a from payout.attempt q where q.channel_id = 'VERCH' and q.outcome = 'yes') s$$),
+	(39, 'attempt_of_batch', $$update payout.attempt set outcome = 'yes', finished_at = now() where channel_id = 'VERCH' and outcome = 'unknown'$$),
+	(40, 'attempt_of_batch', $$delete from payout.batch b using payout.payout p where p.batch_id = b.batch_id and p.reference_no = 'Z1'$$),
+	(41, 'attempt_under_way', $$delete from payout.attempt where channel_id = 'VERCH' and outcome is null$$),
+	(42, 'attempt_has_payout', $$update payout.attempt set txid = 'x', merchant_id = 'VERIFY0001' where channel_id = 'VERCH'$$),
+	(43, 'queue_validate', $$update payout.payout set check_due_at = null where reference_no = 'Z6'$$),
+	(44, 'queue_dispatch', $$update payout.payout set dispatch_due_at = null where reference_no = 'Z7'$$),
+	(45, 'queue_check', $$update payout.payout set status_due_at = null where reference_no = 'Z2'$$),
+	(46, 'queue_fits_state', $$update payout.payout set dispatch_due_at = now() where reference_no = 'Z1'$$),
+	(47, 'queue_fits_state', $$update payout.payout set check_due_at = now() where reference_no = 'Z3'$$),
+	(48, 'queue_fits_state', $$update payout.payout set status_due_at = now() where reference_no = 'Z6'$$),
+	(49, 'payout_has_merchant', $$delete from payout.merchant where merchant_id = 'VERIFY0001'$$),
+	(50, 'payout_has_channel', $$delete from payout.channel where channel_id = 'VERCH'$$),
+	(51, 'payout_has_bank', $$delete from payout.bank where bank_code = 'VERBANK'$$),
+	(52, 'batch_has_channel', $$delete from payout.channel where channel_id = 'VERCH'$$),
+	(53, 'hold_has_payout', $$insert into payout.hold (merchant_id, txid, lane, reason) values ('VERIFY0001', 'x', 'check', 'y')$$),
+	(54, 'notification_has_event', $$update payout.notification set event = 'payout.failed' where txid = test.txid('Z1')$$),
+	(55, 'notification_in_one_place', $$update payout.notification set due_at = null where txid = test.txid('Z1')$$),
+	(56, 'notification_in_one_place', $$update payout.notification set delivered_at = now() where txid = test.txid('Z1')$$),
+	(57, 'notification_in_order', $$insert into payout.notification (merchant_id, txid, event_no, event, body, delivered_at)
+		select merchant_id, txid, 99, 'payout.paid', '', now() from payout.notification where txid = test.txid('Z1')$$);
+select n, b.expected, case when b.expected = any (string_to_array(t.named, ' ')) then 'found' else 'NOT FOUND, but ' || t.named end as result
+from test.breaking b, test.broken(b.statement) t (named) order by n;
+-- no invariant is left out of the list above, nor does it name one that is gone
+with invariant as (
+	select distinct m[1] as name from pg_proc p, regexp_matches(pg_get_function_sqlbody(p.oid), 'SELECT ''([a-z_]+)''::text', 'g') m
+	where pronamespace = 'payout'::regnamespace and proname like 'verify\_%')
+select i.name as never_broken, b.expected as not_an_invariant from invariant i full join (select distinct expected from test.breaking) b on b.expected = i.name
+where i.name is null or b.expected is null;
+-- all of it was undone
+select check_name, detail from payout.verify();
+select test.answer('Z4', 'yes', 'ok'), test.answer('Z5', 'yes', 'ok');
