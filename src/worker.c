@@ -7,7 +7,7 @@
  * Invariants kept here:
  *	 - No transaction, snapshot or lock on a row is held while anything is waited for outside the database.
  *	 - Nothing is sent before the transaction that claimed it has committed durably (synchronous_commit at least on, and
- *	   SIGINT ignored: a cancelled wait for a standby would count as a commit).
+ *	   no cancel but a lock timeout is heeded: a cancelled wait for a standby would count as a commit).
  *	 - Two workers never turn for one database: an advisory lock in it, and a lock on payout.secret_file against copies.
  *	 - A row that fails alone is set aside; it never stops its lane. A row that is merely locked is tried again.
  */
@@ -33,6 +33,7 @@
 #include "turn.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/timeout.h"
 #include "wakeup.h"
 #include "worker.h"
 
@@ -176,6 +177,17 @@ serve_interrupts(void)
 	}
 }
 
+/*
+ * SIGINT is how a lock timeout reaches the process that waits; anybody else's (pg_cancel_backend) is ignored: a wait
+ * for a synchronous standby that is cancelled would count as a commit.
+ */
+static void
+serve_lock_timeout(SIGNAL_ARGS)
+{
+	if (get_timeout_indicator(LOCK_TIMEOUT, false))
+		StatementCancelHandler(postgres_signal_arg);
+}
+
 void
 payout_worker_main(Datum database)
 {
@@ -185,7 +197,7 @@ payout_worker_main(Datum database)
 	dlist_init(&fresh);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
-	pqsignal(SIGINT, SIG_IGN);
+	pqsignal(SIGINT, serve_lock_timeout);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database), InvalidOid, 0);
 	set_session();

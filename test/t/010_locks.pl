@@ -18,7 +18,7 @@ $node->safe_psql('postgres', "alter database app set $_") for (
 	"search_path = 'public'", "datestyle = 'German'", "intervalstyle = 'sql_standard'", "timezone = 'America/New_York'", "bytea_output = 'escape'",
 	'extra_float_digits = -15', 'transform_null_equals = on', 'standard_conforming_strings = off', 'quote_all_identifiers = on');
 $ENV{PGOPTIONS} = '-c statement_timeout=0 -c lock_timeout=0 -c default_transaction_read_only=off -c idle_in_transaction_session_timeout=0'
-	. ' -c default_transaction_deferrable=off';
+	. ' -c default_transaction_deferrable=off -c default_transaction_isolation=read\ committed';
 my $before = pid_of_worker();
 $node->safe_psql('postgres', "select pg_terminate_backend($before)");
 $t->wait_for('a worker under hostile defaults', sub { my $now = pid_of_worker(); $now ne '' && $now ne $before });
