@@ -90,6 +90,9 @@ breaker_report(const char *url, bool answered)
 		breaker->rests_until_ms = 0;
 		return;
 	}
+	/* What was under way when the host began to rest belongs to the same outage: a burst lengthens no rest. */
+	if (rest_clock_ms() < breaker->rests_until_ms)
+		return;
 	breaker->failures++;
 	if (breaker->failures < BREAKER_FAILURES)
 		return;

@@ -179,10 +179,10 @@ as $$
 declare
 	allowed payout.allowed_move;
 begin
-	if (new.merchant_id, new.txid, new.kind, new.reference_no, new.method, new.amount, new.currency, new.bank_code,
-		new.account_no, new.registered_at) is distinct from
-	   (old.merchant_id, old.txid, old.kind, old.reference_no, old.method, old.amount, old.currency, old.bank_code,
-		old.account_no, old.registered_at) then
+	if (new.merchant_id, new.txid, new.kind, new.reference_no, new.method, new.amount, new.currency, new.channel_id, new.bank_code,
+		new.account_no, new.beneficiary_name, new.registered_at) is distinct from
+	   (old.merchant_id, old.txid, old.kind, old.reference_no, old.method, old.amount, old.currency, old.channel_id, old.bank_code,
+		old.account_no, old.beneficiary_name, old.registered_at) then
 		raise exception 'the content of a payout does not change'
 			using errcode = 'PY004', hint = 'Reject it and register another one.';
 	end if;

@@ -55,6 +55,7 @@ sub expect_code
 	# "In progress" is only true of what the bank has taken in.
 	$t->fault(service => $service, kind => 'answer', http => $http, code => $case, count => 1,
 		$class eq 'wait' ? (after_booking => JSON::PP::true) : ());
+	my $tokens = $t->requests('73');
 	my @txids = pay_together($service == 20 ? 2 : 1);
 	if ($class eq 'stop')
 	{
@@ -69,6 +70,20 @@ sub expect_code
 	$t->wait_state($_, $final) for @txids;
 	like(first_attempt($txids[0]), qr/^$outcome{$class} /, "$name: outcome") unless $service == 20 && $class eq 'fail';
 	is(join(' ', map { $t->times_paid($_) } @txids), join(' ', map { $final eq 'paid' ? 1 : 0 } @txids), "$name: $final");
+	is(sendings($txids[0]), '2 1 2', "$name: the same order again, under a new external id") if $final eq 'paid' && $class =~ /later|auth|stop|unknown/;
+	is($t->requests('73'), $tokens + 1, "$name: a new token") if $class eq 'auth';
+	is($t->sql("select money_position from payout.money_position('MERCHANT01', '$txids[0]')"), 'refunded', "$name: the money is back") if $final eq 'failed';
+	# A route that is down concerns the item, everything else of this class the whole channel.
+	like($t->sql('select not_before_reason from payout.channel'), qr/\b$http$service$case\b/, "$name: the channel rested")
+		if $class eq 'later' && "$http-$case" !~ /404-02|403-23/;
+}
+
+# How often a payout's batch was sent, in how many forms, under how many external ids.
+sub sendings
+{
+	my $txid = shift;
+	return $t->sql("select concat_ws(' ', count(*), count(distinct a.request_digest), count(distinct a.external_id))
+		from payout.attempt a join payout.payout p using (channel_id, batch_id) where p.txid = '$txid'");
 }
 
 # A broken exchange: in doubt, then paid once.
@@ -79,6 +94,8 @@ sub expect_broken
 	my @txids = pay_together($service == 20 ? 2 : 1);
 	$t->wait_state($_, 'paid') for @txids;
 	is(join(' ', map { $t->times_paid($_) } @txids), join(' ', map { 1 } @txids), "service $service, $name: paid once");
+	# The bank's notice may be faster than the end of the exchange.
+	$t->wait_sql("select count(*) = 0 from payout.attempt where lane = 'dispatch' and outcome is null");
 	like(first_attempt($txids[0]), qr/^unknown/, "service $service, $name: was in doubt");
 }
 
@@ -100,6 +117,6 @@ for my $service (18, 20)
 	expect_broken($service, 'no answer after booking', kind => 'hang', after_booking => $yes);
 }
 is($t->sql('select count(*) from payout.attempt where length(excerpt) > 500'), '0', 'excerpts are bounded');
-is($t->sql('select max(count) from (select count(*) from payout.payout group by txid) s'), '1', 'TXIDs are unique');
+is($t->sql("select count(*) from payout.payout where state not in ('paid', 'failed')"), '0', 'nothing is left open');
 $t->sound('at the end');
 done_testing();
