@@ -12,7 +12,7 @@
 --     looks for orphans.
 
 create schema payout;
-comment on schema payout is 'payouts to bank accounts and as cash at stores';
+comment on schema payout is 'payouts to bank accounts';
 
 -- Argument checks. Each answers with its value or raises, naming the argument.
 
