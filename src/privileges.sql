@@ -1,6 +1,6 @@
 -- privileges.sql: the last fragment: PUBLIC may do nothing, and dumps keep everything that cannot be made again.
 --
--- Who may call or read what is granted by payout.grant_access alone. Every object of the schema is made before this.
+-- Who may call or read what is granted by name; see payout.access_grant. Every object of the schema is made before this.
 
 revoke all on schema payout from public;
 revoke all on all tables in schema payout from public;

@@ -11,7 +11,10 @@ use HTTP::Tiny ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Scalar::Util ();
 use Time::HiRes qw(sleep time);
+
+my @living;	# every object there is, for END
 
 our $deadline_s = $ENV{PG_TEST_TIMEOUT_DEFAULT} || 60;
 
@@ -22,6 +25,8 @@ sub new
 {
 	my ($class, %option) = @_;
 	my $self = bless { dir => PostgreSQL::Test::Utils::tempdir(), option => \%option, children => [] }, $class;
+	push @living, $self;
+	Scalar::Util::weaken($living[-1]);
 	$self->make_keys;
 	$self->start_sandbox;
 	$self->start_server;
@@ -334,14 +339,20 @@ sub sound
 		$books->{paid_total}, "$name: the bank's books say the same");
 }
 
-sub DESTROY
+# Ends what was started, by its handle.
+sub end_children
 {
 	my $self = shift;
 	local $?;
-	for my $child (reverse @{ $self->{children} || [] })
+	for my $child (reverse splice @{ $self->{children} || [] })
 	{
 		eval { $child->signal('KILL'); $child->finish };
 	}
 }
+
+sub DESTROY { my $self = shift; $self->end_children; }
+
+# An object of a test's main file lives until global destruction, when its handles may be gone before it.
+END { $_->end_children for grep { defined } @living }
 
 1;
