@@ -295,14 +295,18 @@ echoes(const char *got, const char *expected)
 	return got == NULL || *got == '\0' || strcmp(got, expected) == 0;
 }
 
+/*
+ * "Not found" may lead to a resend, so a code that contradicts the status line (a proxy's, a garbled answer's) is
+ * not believed here either.
+ */
 static void
-read_status(const BankOrder *order, const Jsonb *json, BankAnswer *answer)
+read_status(const BankOrder *order, int http_status, const Jsonb *json, BankAnswer *answer)
 {
 	const BankItem *item = &order->items[0];
 
 	answer->status = SNAP_STATUS_UNKNOWN;
-	if (answer->response_code != NULL && strncmp(answer->response_code, "404", 3) == 0 &&
-		strcmp(answer->response_code + 5, "01") == 0)
+	if (http_status == 404 && answer->response_code != NULL && strlen(answer->response_code) == 7 &&
+		strncmp(answer->response_code, "404", 3) == 0 && strcmp(answer->response_code + 5, "01") == 0)
 		answer->status = SNAP_STATUS_NOT_FOUND;
 	if (answer->class != SNAP_OK)
 		return;
@@ -353,7 +357,7 @@ snap_read(const BankChannel *channel, const BankOrder *order, const HttpReply *r
 	answer->class = snap_class(order->service, reply->status, answer->response_code);
 	answer->status = SNAP_STATUS_UNKNOWN;
 	if (order->call == CALL_STATUS)
-		read_status(order, json, answer);
+		read_status(order, reply->status, json, answer);
 	else if (answer->class == SNAP_OK || answer->class == SNAP_WAIT)
 		read_success(order, json, answer);
 	if (answer->reference_no != NULL && strlen(answer->reference_no) > 64)
