@@ -3,6 +3,8 @@
 \set fixture :tree /sql/include/fixture.inc
 \i :fixture
 select test.set_up('VALIDATE01', 'VALCH', 'VALBANK');
+-- nothing is asked again by the passing of time, however slow the machine
+insert into payout.retry_policy (lane, base_ms, max_ms, tries_max) values ('validate', 3600000, 3600000, 1000);
 select test.live() >= 0 as alive;
 select test.register('VALIDATE01', 'VALBANK', 'V' || i) from generate_series(1, 8) i;
 -- claimed once; the bank's own code and the service of the method
