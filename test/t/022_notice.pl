@@ -25,11 +25,20 @@ $t->wait_state($twice, 'paid');
 $t->wait_for('both notices have come', sub { $t->sql('select count(*) from payout.notice') >= 3 });
 is($t->sql("select count(*) from payout.transfer where txid = '$twice' and kind = 'settle'"), '1', 'a notice twice settles once');
 
-# A forged one is refused, the bank repeats it rightly signed.
-$t->fault(service => '21', kind => 'wrong_signature', count => 1);
+# Forged ones are refused, until the bank signs rightly.
+my $kept = $t->sql('select count(*) from payout.notice');
+my $fault = $t->fault(service => '21', kind => 'wrong_signature');
 my $forged = $t->pay;
+$t->wait_for('two forged notices', sub { grep { $_->{id} == $fault && $_->{hits} >= 2 } @{ $t->control('GET', 'fault') } });
+is($t->state($forged), 'processing', 'a forged notice moves nothing');
+is($t->sql('select count(*) from payout.notice'), $kept, 'and is not kept');
+$t->clear_faults;
 $t->wait_state($forged, 'paid');
-is($t->sql("select count(*) from payout.notice") >= 4, 1, 'only genuine notices are kept');
+is($t->sql('select count(*) from payout.notice'), $kept + 1, 'the genuine one is');
+
+$t->control('POST', 'notice', { partner_reference_no => $forged });
+$t->wait_sql("select count(*) = $kept + 2 from payout.notice");
+is($t->sql("select count(*) from payout.transfer where txid = '$forged' and kind = 'settle'"), '1', 'the same notice later settles nothing again');
 
 # None comes: the status inquiry finds out.
 $t->fault(service => '21', kind => 'no_notice', count => 1);

@@ -27,15 +27,31 @@ for my $fault (@broken)
 	cmp_ok($tries, '>=', $name =~ /reset/ ? 1 : 2, "account inquiry, $name: the next answer counts");
 }
 
+# The bank's own accounts (15) and the fate of a transfer (36), likewise
+for my $fault (@broken)
+{
+	my $name = join ' ', grep { !ref } @$fault;
+	$t->fault(service => '15', count => 1, @$fault);
+	my $txid = $t->register(bank => 'OWNB', method => 'overbooking');
+	$t->wait_for("$name: asked again", sub { check_of($txid) eq 'matched' });
+	$t->fault(service => '17', count => 1, kind => 'reset_after');
+	$t->fault(service => '36', count => 1, @$fault);
+	$t->approve($txid);
+	$t->wait_state($txid, 'paid');
+	is($t->times_paid($txid), 1, "services 15 and 36, $name: paid once");
+}
+is($t->sql("select count(*) from payout.payout where state = 'paid' and reason not like 'status inquiry: paid%'"), '0', 'each because the bank said so');
+
 # Tokens: a broken answer is no token; a refusal as a partner pauses the channel
 for my $fault (@broken)
 {
 	my $name = join ' ', grep { !ref } @$fault;
 	$t->sql("select payout.alter_channel('BANK1', jsonb_build_object('connect_timeout_ms', 1000 + floor(random() * 1000)::int))");	# forgets the token
 	$t->fault(service => '73', count => 1, @$fault);
+	my $asked = $t->requests('73');
 	my $txid = $t->register;
 	$t->wait_for("token request, $name: asked again", sub { check_of($txid) eq 'matched' });
-	pass("token request, $name");
+	cmp_ok($t->requests('73') - $asked, '>=', 2, "token request, $name: no token");
 }
 $t->sql(q(select payout.alter_channel('BANK1', '{"connect_timeout_ms": 2500}')));
 $t->fault(service => '73', kind => 'answer', http => 401, code => '00', count => 1);

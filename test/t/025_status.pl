@@ -33,8 +33,10 @@ $t->sql("select pg_cancel_backend(pid) $waiting");
 $in = "\\q\n";
 $waiter->finish;
 like($err, qr/cancel/, 'a cancel ends the wait');
+my $cancelled = $t->sql('select clock_timestamp()');
 $t->clear_faults;
 $t->control('POST', 'release');
+$t->wait_sql("select status_checked_at > '$cancelled' from payout.payout where txid = '$txid'");	# the question stays asked
 
 # Money that comes back
 $t->wait_sql("select count(*) = 0 from payout.attempt where outcome is null");
@@ -62,5 +64,21 @@ is($t->sql("select payout.money_position('MERCHANT01', '$lost')"), 'in_transit',
 is($t->sql("select status <> 'ok' from payout.health() where check_name like '%hold%' and status <> 'ok' limit 1"), 't', 'health shows it');
 is($t->sql("select state from payout.resolve('MERCHANT01', '$lost', 'failed', 'the statement does not have it')"), 'failed', 'a person decides');
 is($t->sql("select payout.money_position('MERCHANT01', '$lost')"), 'refunded', 'its money is back');
+
+# Proof of payment after a refusal: the bank refuses a bulk, and books it nevertheless
+$t->sql(q(select payout.alter_channel('BANK1', '{"mode": "bulk"}')));
+$t->fault(service => '21', kind => 'delay', delay_ms => 700, count => 1);
+$t->fault(service => '20', kind => 'answer', http => 403, code => '05', after_booking => JSON::PP::true, count => 1);
+my $liar = $t->pay(merchant => 'MERCHANT02');
+$t->wait_state($liar, 'failed');
+is($t->sql("select available from payout.balance('MERCHANT02')"), '100000000.00', 'refused: its money is back');
+$t->wait_state($liar, 'disputed');
+is($t->sql("select status <> 'ok' from payout.health() where check_name like '%disputed%' limit 1"), 't', 'health shows it');
+is($t->sql("select available from payout.balance('MERCHANT02')"), '100000000.00', 'a dispute moves no money');
+is($t->sqlstate("select payout.approve('MERCHANT02', '$liar')"), '00000', 'approve answers');
+is($t->sql("select state from payout.resolve('MERCHANT02', '$liar', 'paid', 'on the statement')"), 'paid', 'a person decides');
+is($t->sql("select payout.money_position('MERCHANT02', '$liar')"), 'lost', 'the platform bears it');
+is($t->sql("select available from payout.balance('MERCHANT02')"), '100000000.00', 'the merchant does not');
+is($t->times_paid($liar), 1, 'paid once');
 $t->sound('at the end');
 done_testing();

@@ -12,7 +12,9 @@ sub owed { return $t->sql("select count(*) from payout.notification where delive
 
 # Refused twice, then taken: the same id and body, and the later message waits for the earlier
 $t->fault(service => 'webhook', kind => 'error_before', http => 500, count => 2, merchant_id => 'MERCHANT01');
-my $txid = $t->pay;
+my $txid = $t->register;
+$t->wait_sql("select account_check = 'matched' from payout.payout where txid = '$txid'");
+$t->approve($txid);
 $t->wait_state($txid, 'paid');
 $t->wait_sql("select exists (select from payout.notification where tries = 1 and http_status = 500)");
 is(scalar @{ $t->webhooks }, 0, 'nothing has arrived');
@@ -25,10 +27,22 @@ is(join(' ', map { $_->{type} } @seen), 'account.checked payout.approved payout.
 is(scalar(grep { $_->{verified} } @seen), 3, 'each signed');
 is($t->sql("select count(distinct body) from payout.notification where txid = '$txid'"), '3', 'bodies are kept');
 
+# Taken, but the merchant's answer is lost: the same message again, under the same id
+$t->fault(service => 'webhook', kind => 'error_after', http => 500, count => 1, merchant_id => 'MERCHANT02');
+my $again = $t->register(merchant => 'MERCHANT02');
+$t->wait_for('it arrives', sub { @{ $t->webhooks('MERCHANT02') } == 1 });
+$t->wait_sql("select exists (select from payout.notification where txid = '$again' and tries = 1 and sending_by is null)");
+$t->set_clock(400);
+$t->wait_for('it arrives again', sub { @{ $t->webhooks('MERCHANT02') } == 2 });
+my ($one, $two) = @{ $t->webhooks('MERCHANT02') };
+is($two->{webhook_id}, $one->{webhook_id}, 'the same id');
+is(JSON::PP->new->canonical->encode($two->{body}), JSON::PP->new->canonical->encode($one->{body}), 'the same body');
+ok($two->{verified} && $two->{repeat}, 'signed anew, and known as a repeat');
+
 # Given up, and sent again on request
 $t->fault(service => 'webhook', kind => 'error_before', http => 410, merchant_id => 'MERCHANT01');
 my $dead = $t->register;
-my $clock = 300;
+my $clock = 400;
 $t->wait_for('it is given up', sub {
 	$t->set_clock($clock += 700);
 	return $t->sql("select count(*) from payout.notification where txid = '$dead' and given_up_at is not null and tries = 3") == 1;
@@ -50,5 +64,6 @@ $t->sql("delete from payout.merchant_secret where merchant_id = 'MERCHANT02'");
 $t->register(merchant => 'MERCHANT02');
 $t->wait_sql("select exists (select from payout.notification where merchant_id = 'MERCHANT02' and error like '%webhook_secret%')");
 is(scalar(grep { !$_->{verified} } @{ $t->webhooks('MERCHANT02') }), 0, 'nothing unsigned has arrived');
+is($t->sql("select count(*) > 0 from payout.health() where status <> 'ok' and (check_name like '%secret%' or detail like '%webhook_secret%')"), 't', 'health says so');
 is($t->sql('select * from payout.verify()'), '', 'verify() is empty');
 done_testing();
