@@ -38,6 +38,13 @@ free_places(BankChannel *channel, Lane lane, int64 *rests_until_ms)
 	return Max(0, breaker_allows(channel->base_url, places, rests_until_ms));
 }
 
+/* Free places of lane notify; its hosts' own limits are notify_skip()'s. */
+static int
+notify_places(void)
+{
+	return http_can_start() ? Max(0, payout_max_in_flight - exchange_in_flight(LANE_NOTIFY)) : 0;
+}
+
 static void
 claim_lane(const LaneWork *work, dlist_head *claimed)
 {
@@ -88,7 +95,7 @@ find_next_turn(void)
 
 	for (int lane = 0; lane < BANK_LANES; lane++)
 		values[lane] = full_channels(lane, &rests_ms[lane]);
-	values[3] = BoolGetDatum(exchange_in_flight(LANE_NOTIFY) >= payout_max_in_flight || !http_can_start());
+	values[3] = BoolGetDatum(notify_places() == 0);
 	values[4] = notify_skip(&rests_ms[BANK_LANES]);
 	if (plan == NULL)
 	{
@@ -121,9 +128,8 @@ claim_parts(int parts, dlist_head *claimed)
 	for (int lane = 0; lane < BANK_LANES; lane++)
 		if ((parts & PART(lane)) != 0)
 			claim_lane(lane_work(lane), claimed);
-	if ((parts & PART(LANE_NOTIFY)) != 0 && exchange_in_flight(LANE_NOTIFY) < payout_max_in_flight &&
-		http_can_start())
-		notify_claim(payout_max_in_flight - exchange_in_flight(LANE_NOTIFY), &turn_incarnation_id, claimed);
+	if ((parts & PART(LANE_NOTIFY)) != 0 && notify_places() > 0)
+		notify_claim(notify_places(), &turn_incarnation_id, claimed);
 	exchange_save_attempts(claimed, &turn_incarnation_id);
 }
 
