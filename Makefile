@@ -13,10 +13,14 @@ MODULE_big = payout
 C_FILES = \
 	payout \
 	settings \
+	crash_point \
 	argument \
 	clock \
 	identifier \
 	txid \
+	token \
+	token_form \
+	token_tries \
 	caller \
 	entry \
 	ledger \
@@ -32,6 +36,7 @@ C_FILES = \
 	turn \
 	claim \
 	record \
+	expire \
 	lane \
 	validate \
 	dispatch \
@@ -59,13 +64,19 @@ SQL_FILES = \
 	merchant \
 	ledger \
 	channel \
+	cvs \
 	payout \
 	attempt \
 	register \
+	register_cashout \
 	validate \
 	approve \
+	token \
+	cashout \
+	expire \
 	dispatch \
 	check \
+	settlement \
 	resolve \
 	notify \
 	inbound \
@@ -104,6 +115,11 @@ PG_CPPFLAGS = -Isrc -isystem $(shell $(PG_CONFIG) --includedir-server) $(CURL_CF
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -MMD -MP
 ifdef WERROR
 PG_CFLAGS += -Werror
+endif
+
+# Places to die at and faults to commit, for the tests of crashes; see src/crash_point.c. Never for real money.
+ifdef DEVELOPER
+PG_CPPFLAGS += -DPAYOUT_DEVELOPER
 endif
 
 CURL_CFLAGS := $(shell pkg-config --cflags libcurl libcrypto 2>/dev/null || curl-config --cflags 2>/dev/null)
@@ -162,6 +178,9 @@ test-long:
 sanitize:
 	@$(ENTER) --packages sanitize test/tools/sanitize.sh
 
+bench:
+	@bash -o pipefail -c '$(ENTER) test/bench/tokens.sh | tee test/bench/tokens.txt'
+
 coverage:
 	@$(ENTER) test/tools/coverage.sh
 
@@ -186,4 +205,4 @@ clean-programs:
 		if [ -f $$folder/Makefile ]; then $(MAKE) -s -C $$folder clean; fi; \
 	done
 
-.PHONY: all install uninstall installcheck clean clean-programs demo test test-long sanitize coverage unit format check-format check-lists
+.PHONY: all install uninstall installcheck clean clean-programs demo test test-long sanitize bench coverage unit format check-format check-lists

@@ -2,12 +2,19 @@
 \getenv tree PG_ABS_SRCDIR
 \set fixture :tree /sql/include/fixture.inc
 \i :fixture
+\set cashout :tree /sql/include/cashout.inc
+\i :cashout
 select test.set_up('BADINPUT01', 'BADCH', 'BADBANK', 100000);
 select test.register('BADINPUT01', 'BADBANK', 'GOOD');
+select test.issue('BADINPUT01', 'GOODCASH', 100);
+-- Wrong tokens count: each call comes from another store, so that none is locked.
+create sequence test.store_no;
+create function test.store() returns text language sql as $$ select 'BADCVS' || nextval('test.store_no') $$;
+select count(payout.create_cvs('BADCVS' || i, 'A store')) from generate_series(1, 300) i;
 -- The calls that are right, one for each public function; each argument in turn is replaced by each bad value of its kind.
 create table test.good (f text, argument text, n integer, kind text, value text);
 insert into test.good
-select g.f, a.argument, a.n, a.kind, case a.value when 'TXID' then format('%L', test.txid('GOOD')) else a.value end
+select g.f, a.argument, a.n, a.kind, case a.value when 'TXID' then format('%L', test.txid('GOOD')) when 'TOKEN' then format('%L', test.token('GOODCASH')) else a.value end
 from (values
 	('create_merchant', array['merchant_id', 'name', 'notify_url', 'options'], array['merchant_new', 'name', 'url', 'options'], array['''BADINPUT02''', '''A name''', '''https://a.example''', '''{}''']),
 	('alter_merchant', array['merchant_id', 'options'], array['merchant', 'options'], array['''BADINPUT01''', '''{}''']),
@@ -32,15 +39,25 @@ from (values
 	('inquiry_reference', array['merchant_id', 'reference_no'], array['merchant', 'txid'], array['''BADINPUT01''', '''GOOD''']),
 	('request_check', array['merchant_id', 'txid'], array['merchant', 'txid'], array['''BADINPUT01''', 'TXID']),
 	('resend_notification', array['merchant_id', 'txid'], array['merchant', 'txid'], array['''BADINPUT01''', 'TXID']),
-	('resolve', array['merchant_id', 'txid', 'outcome', 'reason'], array['merchant', 'txid', 'word', 'reason'], array['''BADINPUT01''', 'TXID', '''failed''', '''why'''])
+	('resolve', array['merchant_id', 'txid', 'outcome', 'reason'], array['merchant', 'txid', 'word', 'reason'], array['''BADINPUT01''', 'TXID', '''failed''', '''why''']),
+	('register_cashout', array['merchant_id', 'reference_no', 'amount', 'beneficiary_name', 'beneficiary_phone', 'description', 'options'],
+		array['merchant', 'reference', 'cash', 'name', 'phone_needed', 'note', 'options'], array['''BADINPUT01''', '''NEWCASH''', '100', '''Budi''', '''0812''', 'null', '''{}''']),
+	('reissue_token', array['merchant_id', 'txid'], array['merchant', 'txid'], array['''BADINPUT01''', 'TXID']),
+	('create_cvs', array['cvs_code', 'name', 'options'], array['id', 'name', 'options'], array['''BADCVSNEW''', '''A name''', '''{}''']),
+	('alter_cvs', array['cvs_code', 'options'], array['id', 'options'], array['''BADCVS1''', '''{}''']),
+	('cashout_validate', array['cvs_code', 'token', 'terminal', 'cvs_reference'], array['id', 'token', 'reference', 'reference'], array['test.store()', 'TOKEN', '''T1''', '''REF1''']),
+	('cashout_confirm', array['cvs_code', 'token', 'cvs_reference'], array['id', 'token', 'reference'], array['test.store()', 'TOKEN', '''REF1''']),
+	('cashout_reverse', array['cvs_code', 'token', 'cvs_reference', 'reason'], array['id', 'token', 'reference', 'reason'], array['test.store()', 'TOKEN', '''REF1''', '''why''']),
+	('cvs_settlement', array['cvs_code', 'day'], array['id', 'day'], array['''BADCVS1''', '''2026-01-31''']),
+	('import_cvs_settlement', array['cvs_code', 'day', 'rows'], array['id', 'day', 'rows'], array['''BADCVS1''', '''2026-01-31''', '''[]'''])
 ) as g (f, arguments, kinds, vals), lateral unnest(g.arguments, g.kinds, g.vals) with ordinality as a (argument, kind, value, n);
 
 create table test.bad (kind text, label text, value text);
 insert into test.bad
-select k, b.label, b.value from unnest(array['merchant', 'merchant_new', 'id', 'word', 'txid', 'reference', 'name', 'reason', 'secret', 'url_needed']) k,
+select k, b.label, b.value from unnest(array['merchant', 'merchant_new', 'id', 'word', 'txid', 'reference', 'name', 'reason', 'secret', 'url_needed', 'token']) k,
 	(values ('null', 'null'), ('empty', '''''')) as b (label, value)
 union all
-select k, b.label, b.value from unnest(array['merchant', 'merchant_new', 'id', 'word', 'txid', 'reference']) k,
+select k, b.label, b.value from unnest(array['merchant', 'merchant_new', 'id', 'word', 'txid', 'reference', 'token']) k,
 	(values ('blank', ''' '''), ('too long', '''' || repeat('A', 3000) || ''''), ('control', 'E''AB\x01CD'''), ('newline', 'E''AB\nCD'''), ('quote', '''A''''; drop table x; --'''), ('not ascii', '''ÄÖÜ€''')) as b (label, value)
 union all
 select k, b.label, b.value from unnest(array['name', 'reason']) k,
@@ -56,6 +73,26 @@ union all values ('note', 'empty', ''''''), ('note', 'blank', '''  '''), ('note'
 insert into test.bad select k, b.label, b.value from unnest(array['url', 'url_needed']) k, (values ('empty url', ''''''), ('no scheme', '''a.example'''), ('file', '''file:///etc/passwd'''), ('javascript', '''javascript:x'''),
 	('user', '''https://a:b@c.example'''), ('newline', 'E''https://a.example\nX: y'''), ('blank', '''https://a.example/a b'''), ('too long', '''https://a.example/' || repeat('x', 2000) || ''''), ('no host', '''https://''')) as b (label, value);
 delete from test.bad where kind = 'url_needed' and label = 'empty url';
+insert into test.bad values ('day', 'null', 'null'), ('day', 'infinity', '''infinity'''), ('day', '-infinity', '''-infinity'''), ('day', 'before', '''1999-12-31'''), ('day', 'after', '''3000-01-01'''), ('day', 'before Christ', '''0044-03-15 BC'''),
+	('phone_needed', 'null', 'null'), ('phone_needed', 'blank', '''  '''), ('cash', 'decimals', '100.50'), ('cash', 'a hundredth', '0.01');
+insert into test.bad select 'phone_needed', b.label, b.value from test.bad b where b.kind = 'phone';
+insert into test.bad select 'cash', b.label, b.value from test.bad b where b.kind = 'amount';
+insert into test.bad select 'token', b.label, format('%L', b.value) from (values
+	('short', '1234567890123'), ('long', repeat('0', 21)), ('letters', '12345678ABCD3456'), ('sign', '-' || test.token('GOODCASH')), ('decimals', test.token('GOODCASH') || '.0'), ('hyphens', regexp_replace(test.token('GOODCASH'), '(....)', '\1-', 'g')),
+	('tab', E'\t' || test.token('GOODCASH')), ('other digits', translate(test.token('GOODCASH'), '0123456789', '٠١٢٣٤٥٦٧٨٩')), ('check digit', test.mistyped(test.token('GOODCASH'))), ('one short', left(test.token('GOODCASH'), -1)),
+	('unknown', repeat('0', 16)), ('too many blanks', repeat(' ', 100000)), ('pattern', '%')) b (label, value);
+insert into test.bad select 'rows', b.label, format('%L', b.value) from (values
+	('JSON null', 'null'), ('object', '{}'), ('text', '"x"'), ('number', '5'), ('row null', '[null]'), ('row list', '[[]]'), ('row empty', '[{}]'),
+	('no reference', '[{"amount": 1, "status": "SUCCESS"}]'), ('no amount', '[{"cvs_reference": "A", "status": "SUCCESS"}]'), ('no status', '[{"cvs_reference": "A", "amount": 1}]'),
+	('reference null', '[{"cvs_reference": null, "amount": 1, "status": "SUCCESS"}]'), ('reference number', '[{"cvs_reference": 5, "amount": 1, "status": "SUCCESS"}]'), ('reference empty', '[{"cvs_reference": "", "amount": 1, "status": "SUCCESS"}]'),
+	('reference blank', '[{"cvs_reference": "A B", "amount": 1, "status": "SUCCESS"}]'), ('reference newline', '[{"cvs_reference": "A\n", "amount": 1, "status": "SUCCESS"}]'), ('reference not ascii', '[{"cvs_reference": "Ä", "amount": 1, "status": "SUCCESS"}]'),
+	('reference long', format('[{"cvs_reference": "%s", "amount": 1, "status": "SUCCESS"}]', repeat('A', 65))), ('amount null', '[{"cvs_reference": "A", "amount": null, "status": "SUCCESS"}]'),
+	('amount negative', '[{"cvs_reference": "A", "amount": -1, "status": "SUCCESS"}]'), ('amount huge', '[{"cvs_reference": "A", "amount": 1e16, "status": "SUCCESS"}]'), ('amount enormous', '[{"cvs_reference": "A", "amount": 1e1000, "status": "SUCCESS"}]'),
+	('amount three decimals', '[{"cvs_reference": "A", "amount": 1.234, "status": "SUCCESS"}]'), ('amount NaN', '[{"cvs_reference": "A", "amount": "NaN", "status": "SUCCESS"}]'), ('amount Infinity', '[{"cvs_reference": "A", "amount": "Infinity", "status": "SUCCESS"}]'),
+	('amount words', '[{"cvs_reference": "A", "amount": "one", "status": "SUCCESS"}]'), ('amount boolean', '[{"cvs_reference": "A", "amount": true, "status": "SUCCESS"}]'), ('amount object', '[{"cvs_reference": "A", "amount": {}, "status": "SUCCESS"}]'),
+	('status null', '[{"cvs_reference": "A", "amount": 1, "status": null}]'), ('status unknown', '[{"cvs_reference": "A", "amount": 1, "status": "success"}]'), ('status list', '[{"cvs_reference": "A", "amount": 1, "status": ["SUCCESS"]}]'),
+	('twice', '[{"cvs_reference": "A", "amount": 1, "status": "SUCCESS"}, {"cvs_reference": "A", "amount": 1, "status": "CANCEL"}]'), ('second bad', '[{"cvs_reference": "A", "amount": 1, "status": "SUCCESS"}, 5]')) b (label, value);
+insert into test.bad values ('rows', 'null', 'null');
 
 create table test.counts as select 0 as n, 'x'::text as tbl, 0::bigint as tuples;
 create function test.count_all(p_n integer) returns void language plpgsql as $$

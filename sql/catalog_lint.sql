@@ -2,13 +2,14 @@
 \getenv tree PG_ABS_SRCDIR
 \set fixture :tree /sql/include/fixture.inc
 \i :fixture
--- merchant_id is the first column of every key of a merchant's table; exempt: channels' tables
+-- merchant_id is the first column of every key of a merchant's table; exempt: channels' tables; payout.redemption, because a
+-- store's reference is unique for the store, whatever merchants it pays for; and the digest of a token, unique in the whole database
 select conrelid::regclass as tbl, conname from pg_constraint c
 where connamespace = 'payout'::regnamespace and contype in ('p', 'u', 'f') and conrelid in (select attrelid from pg_attribute where attname = 'merchant_id' and not attisdropped)
-and (select attname from pg_attribute where attrelid = conrelid and attnum = conkey[1]) <> 'merchant_id' and conrelid::regclass::text not in ('payout.attempt');
+and (select attname from pg_attribute where attrelid = conrelid and attnum = conkey[1]) <> 'merchant_id' and conrelid::regclass::text not in ('payout.attempt') and conname <> 'redemption_pkey';
 select i.indrelid::regclass as tbl, indexrelid::regclass as unique_index from pg_index i join pg_class c on c.oid = indrelid
 where c.relnamespace = 'payout'::regnamespace and indisunique and indrelid in (select attrelid from pg_attribute where attname = 'merchant_id' and not attisdropped)
-and (select attname from pg_attribute where attrelid = indrelid and attnum = indkey[0]) <> 'merchant_id' and indrelid::regclass::text not in ('payout.attempt');
+and (select attname from pg_attribute where attrelid = indrelid and attnum = indkey[0]) <> 'merchant_id' and indrelid::regclass::text not in ('payout.attempt') and indexrelid::regclass::text not in ('payout.redemption_pkey', 'payout.cashout_token_digest');
 -- and it is text in the C collation everywhere
 select attrelid::regclass, format_type(atttypid, atttypmod), collname from pg_attribute a join pg_class c on c.oid = attrelid left join pg_collation l on l.oid = attcollation
 where relnamespace = 'payout'::regnamespace and relkind = 'r' and attname in ('merchant_id', 'txid') and not (atttypid = 'text'::regtype and collname = 'C');

@@ -1,4 +1,4 @@
--- channel_bank_secret.sql: channels, banks, and secrets that are written and never read back.
+-- channel_bank_secret.sql: channels, banks, stores, and secrets that are written and never read back.
 \getenv tree PG_ABS_SRCDIR
 \set fixture :tree /sql/include/fixture.inc
 \i :fixture
@@ -31,10 +31,31 @@ select payout.alter_bank('NOBANK', '{}');
 select payout.load_banks('SETUPCH') > 100 as loaded, payout.load_banks('SETUPCH') as again;
 select count(*) from payout.bank b where not exists (select from payout.bank_code k where k.bank_code = b.bank_code and k.is_bank) and b.channel_id = 'SETUPCH';
 
+-- stores
+select cvs_code, name, options, active from payout.create_cvs('SETUPCVS', 'Store of the setup', '{"amount_multiple": 50000, "opening_hours": "07:00-22:00"}');
+select cvs_code from payout.create_cvs('SETUPCVS', 'Store of the setup', '{"amount_multiple": 50000, "opening_hours": "07:00-22:00"}');
+select payout.create_cvs('SETUPCVS', 'Store of the setup');
+select payout.create_cvs('SETUPCVS', 'Another store', '{"amount_multiple": 50000, "opening_hours": "07:00-22:00"}');
+select payout.create_cvs('SETUPCVT', 'Another store', '{"opening_hours": "7-22"}');
+select payout.create_cvs('SETUPCVT', 'Another store', '{"opening_hours": "07:00-07:00"}');
+select payout.create_cvs('SETUPCVT', 'Another store', '{"opening_hours": "24:00-07:00"}');
+select payout.create_cvs('SETUPCVT', 'Another store', '{"token_tries": 0}');
+select name, options, active from payout.alter_cvs('SETUPCVS', '{"amount_multiple": null, "amount_max": 2000000, "name": "Renamed", "active": false}');
+select name, options, active from payout.alter_cvs('SETUPCVS', '{"active": true}');
+select payout.alter_cvs('SETUPCVS', '{"active": "false"}');
+select payout.alter_cvs('SETUPCVS', '{"active": null}');
+select payout.alter_cvs('SETUPCVS', '{"name": ""}');
+select payout.alter_cvs('SETUPCVS', '{"amount_multiple": 0}');
+select payout.alter_cvs('NOSTORE', '{}');
+
 -- secrets are sealed: the value is in no column, two of one value differ, and another owner's row opens nothing
 select payout.set_secret('channel:SETUPCH', 'client_secret', 'a very secret value');
 select s.sealed is not null as stored, position('secret value'::bytea in s.sealed) as found_at from payout.channel_secret s where channel_id = 'SETUPCH';
 select payout.seal('channel:SETUPCH', 'client_secret', 'x') = payout.seal('channel:SETUPCH', 'client_secret', 'x') as same;
+select payout.set_secret('cvs:SETUPCVS', 'client_secret', 'a very secret value');
+select position('secret value'::bytea in s.sealed) as found_at from payout.cvs_secret s where cvs_code = 'SETUPCVS';
+select payout.set_secret('cvs:NOSTORE', 'client_secret', 'x');
+select payout.set_secret('cvs:SETUPCVS', 'private_key', 'x');
 select payout.set_secret('merchant:NOMERCHANT', 'webhook_secret', 'x');
 select payout.set_secret('channel:SETUPCH', 'webhook_secret', 'x');
 select payout.set_secret('somebody:SETUPCH', 'client_secret', 'x');
@@ -44,4 +65,6 @@ select count(*) as functions_that_open from pg_proc where pronamespace = 'payout
 delete from payout.channel where channel_id = 'SETUPCH';
 delete from payout.bank where bank_code = 'SETUPB';
 truncate payout.bank;
+delete from payout.cvs where cvs_code = 'SETUPCVS';
+truncate payout.cvs cascade;
 select check_name, detail from payout.verify();

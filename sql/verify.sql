@@ -2,6 +2,8 @@
 \getenv tree PG_ABS_SRCDIR
 \set fixture :tree /sql/include/fixture.inc
 \i :fixture
+\set cashout :tree /sql/include/cashout.inc
+\i :cashout
 select test.set_up('VERIFY0001', 'VERCH', 'VERBANK', 1000000, '{"fee": {"online": {"flat": 10}}}', '{"mode": "single"}', 'https://merchant.example/hook');
 select test.live() >= 0 as alive;
 select test.pay('VERIFY0001', 'VERBANK', 'Z' || i) from generate_series(1, 5) i;
@@ -9,6 +11,12 @@ select test.send('VERCH'), test.answer('Z1', 'yes', 'ok'), test.answer('Z2', 'un
 select test.register('VERIFY0001', 'VERBANK', 'Z6');
 select test.pay('VERIFY0001', 'VERBANK', 'Z7');
 select test.state('Z1', 'Z2', 'Z3', 'Z4', 'Z5', 'Z6', 'Z7');
+-- cashouts, from registered to every kind of end
+select test.open_store('VERCVS');
+select test.register_cashout('VERIFY0001', 'ZC0', 1000), test.issue('VERIFY0001', 'ZC1', 1000), test.issue('VERIFY0001', 'ZC2', 1000), test.issue('VERIFY0001', 'ZC3', 1000), test.issue('VERIFY0001', 'ZC4', 1000);
+select test.validate('VERCVS', 'ZC2', 'R2'), test.validate('VERCVS', 'ZC3', 'R3'), test.confirm('VERCVS', 'ZC3', 'R3');
+select test.make_due('ZC4'), payout.expire_tokens(10);
+select test.state('ZC0', 'ZC1', 'ZC2', 'ZC3', 'ZC4');
 select check_name, detail from payout.verify();
 -- Breaks one thing with all triggers and checks off, asks, and undoes it; which names verify gives.
 create function test.broken(statement text) returns text language plpgsql as $$
@@ -95,7 +103,35 @@ insert into test.breaking values
 	(55, 'notification_in_one_place', $$update payout.notification set due_at = null where txid = test.txid('Z1')$$),
 	(56, 'notification_in_one_place', $$update payout.notification set delivered_at = now() where txid = test.txid('Z1')$$),
 	(57, 'notification_in_order', $$insert into payout.notification (merchant_id, txid, event_no, event, body, delivered_at)
-		select merchant_id, txid, 99, 'payout.paid', '', now() from payout.notification where txid = test.txid('Z1')$$);
+		select merchant_id, txid, 99, 'payout.paid', '', now() from payout.notification where txid = test.txid('Z1')$$),
+	(59, 'queue_expire', $$update payout.payout set expire_due_at = null where reference_no = 'ZC1'$$),
+	(60, 'queue_expire', $$update payout.payout set expire_due_at = null where reference_no = 'ZC2'$$),
+	(61, 'queue_expire', $$update payout.payout set expire_due_at = now() where reference_no = 'ZC3'$$),
+	(62, 'token_of_state', $$delete from payout.cashout_token where txid = test.txid('ZC1')$$),
+	(63, 'token_of_state', $$update payout.cashout_token set replaced_at = now() where txid = test.txid('ZC2')$$),
+	(64, 'token_of_state', $$update payout.payout set state = 'registered' where reference_no = 'ZC1'$$),
+	(65, 'token_of_state', $$update payout.cashout_token set txid = test.txid('Z6') where txid = test.txid('ZC1')$$),
+	(66, 'token_expiry', $$update payout.payout set expire_due_at = expire_due_at + interval '1 s' where reference_no = 'ZC1'$$),
+	(67, 'token_expiry', $$update payout.cashout_token set valid_until = valid_until - interval '1 s' where txid = test.txid('ZC1')$$),
+	(68, 'redemption_of_state', $$delete from payout.redemption where txid = test.txid('ZC3')$$),
+	(69, 'redemption_of_state', $$update payout.payout set cvs_code = 'VERCVS', cvs_reference = 'R9' where reference_no = 'ZC1'$$),
+	(70, 'redemption_of_state', $$update payout.payout set cvs_code = null, cvs_reference = null where reference_no = 'ZC2'$$),
+	(71, 'redemption_of_state', $$update payout.redemption set reversed_at = now(), reverse_state = 'token_issued', reverse_reason = 'x' where txid = test.txid('ZC2')$$),
+	(72, 'redemption_open', $$insert into payout.redemption select 'VERCVS', 'R9', merchant_id, txid, 1, 'T1', now(), now() from payout.payout where reference_no = 'ZC1'$$),
+	(73, 'redemption_open', $$update payout.payout set cvs_reference = 'R9' where reference_no = 'ZC2'$$),
+	(74, 'redemption_confirmed', $$update payout.redemption set confirmed_at = now(), confirm_state = 'paid' where txid = test.txid('ZC2')$$),
+	(75, 'redemption_confirmed', $$insert into payout.redemption (cvs_code, cvs_reference, merchant_id, txid, token_no, confirmed_at, confirm_state)
+		select 'VERCVS', 'R9', merchant_id, txid, 1, now(), 'paid' from payout.payout where reference_no = 'ZC4'$$),
+	(76, 'redemption_has_token', $$update payout.redemption set token_no = 2 where txid = test.txid('ZC2')$$),
+	(77, 'payout_has_cvs', $$delete from payout.cvs where cvs_code = 'VERCVS'$$),
+	(78, 'redemption_has_cvs', $$update payout.redemption set cvs_code = 'NOSTORE' where txid = test.txid('ZC2')$$),
+	(79, 'token_has_payout', $$delete from payout.payout where reference_no = 'ZC1'$$),
+	(80, 'money_fits_state', $$update payout.payout set state = 'expired' where reference_no = 'ZC1'$$),
+	(81, 'money_fits_state', $$update payout.payout set state = 'token_issued' where reference_no = 'ZC4'$$),
+	(82, 'money_fits_state', $$delete from payout.transfer where txid = test.txid('ZC0')$$),
+	(83, 'transfer_settlement', $$update payout.transfer set credit_account = 'settlement/VERCVS' where txid = test.txid('ZC3') and kind = 'settle'$$),
+	(84, 'batch_of_payout', $$update payout.payout set batch_id = payout.new_id() where reference_no = 'ZC2'$$),
+	(85, 'queue_fits_state', $$update payout.payout set status_due_at = now() where reference_no = 'ZC2'$$);
 select n, b.expected, case when b.expected = any (string_to_array(t.named, ' ')) then 'found' else 'NOT FOUND, but ' || t.named end as result
 from test.breaking b, test.broken(b.statement) t (named) order by n;
 -- no invariant is left out of the list above, nor does it name one that is gone

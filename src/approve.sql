@@ -1,4 +1,5 @@
--- approve.sql: steps 10 to 12 and their opposites: approve, reject, cancel, and the release of due schedules.
+-- approve.sql: steps 10 to 12 of a disbursement and their opposites: approve, reject, cancel, and the release of due
+-- schedules. Approving a cashout goes on in token.sql.
 --
 -- Approving and recording the account check lock the same row, so that one of them sees the other: the later of the
 -- two decides whether the payout goes to the dispatcher.
@@ -9,7 +10,7 @@ comment on type payout.approval is 'answer of payout.approve; a token is shown o
 create function payout.approve(merchant_id text, txid text) returns payout.approval
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
 comment on function payout.approve(text, text) is
-'deducts the amount and the fee and hands the payout to the dispatcher, at once or at its schedule; a repeat answers with the state';
+'a disbursement: deducts the amount and the fee and hands it to the dispatcher, at once or at its schedule; a cashout: issues its token. A repeat answers with the state, never with a token';
 
 create function payout.do_approve(p_merchant_id text, p_txid text) returns payout.approval
 language plpgsql
@@ -23,11 +24,14 @@ begin
 		raise exception 'the payout was rejected'
 			using errcode = 'PY004', detail = format('TXID %s.', p.txid), hint = 'Register it again under a new reference number.';
 	elsif p.state <> 'registered' then
-		return row(p.txid, p.state, null, null)::payout.approval;
+		return row(p.txid, p.state, null, payout.token_valid_until(p.merchant_id, p.txid))::payout.approval;
 	end if;
 	if not (payout.find_merchant(p_merchant_id)).active then
 		raise exception 'merchant "%" is not active', p_merchant_id
 			using errcode = 'PY005', hint = 'payout.alter_merchant activates it.';
+	end if;
+	if p.kind = 'cashout' then
+		return payout.issue_first_token(p);
 	end if;
 	if p.account_check = 'invalid' then
 		raise exception 'the bank refuses the account of the payout'
@@ -156,7 +160,7 @@ begin
 	for p in
 		select s.* from payout.channel c
 		cross join lateral (select * from payout.payout q
-			where q.channel_id = c.channel_id and q.dispatch_due_at <= payout.clock() and q.state = 'scheduled'
+			where q.channel_id = c.channel_id and q.dispatch_due_at <= (select payout.clock()) and q.state = 'scheduled'
 			order by q.dispatch_due_at limit p_limit for no key update skip locked) s
 		where not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (s.merchant_id, s.txid, 'dispatch'))
 	loop

@@ -276,7 +276,7 @@ comment on function payout.seal(text, text, text) is 'the value, sealed for this
 
 create function payout.set_secret(owner text, name text, value text) returns void
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
-comment on function payout.set_secret(text, text, text) is 'stores a secret of channel:ID or merchant:ID; there is no function that reads it back';
+comment on function payout.set_secret(text, text, text) is 'stores a secret of channel:ID, merchant:ID or cvs:ID; there is no function that reads it back';
 
 create function payout.do_set_secret(p_owner text, p_name text, p_value text) returns void
 language plpgsql
@@ -302,10 +302,15 @@ begin
 		insert into payout.merchant_secret (merchant_id, name, sealed)
 		values (owner_id, p_name, payout.seal(p_owner, p_name, p_value))
 		on conflict (merchant_id, name) do update set sealed = excluded.sealed, set_at = now(), set_by = payout.caller();
+	elsif owner_kind = 'cvs' and p_name in ('client_secret', 'public_key') then
+		perform payout.find_cvs(owner_id);
+		insert into payout.cvs_secret (cvs_code, name, sealed)
+		values (owner_id, p_name, payout.seal(p_owner, p_name, p_value))
+		on conflict (cvs_code, name) do update set sealed = excluded.sealed, set_at = now(), set_by = payout.caller();
 	else
 		raise exception 'argument "owner" or "name" is not known'
 			using errcode = 'PY016',
-				hint = 'Secrets of channel:ID are private_key, client_secret, bank_public_key; of merchant:ID webhook_secret, merchant_key, client_secret, public_key.';
+				hint = 'Secrets of channel:ID are private_key, client_secret, bank_public_key; of merchant:ID webhook_secret, merchant_key, client_secret, public_key; of cvs:ID client_secret, public_key.';
 	end if;
 end
 $$;

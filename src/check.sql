@@ -16,7 +16,7 @@ begin atomic
 	with due as (
 		select q.merchant_id, q.txid
 		from payout.payout q
-		where q.channel_id = p_channel_id and q.status_due_at <= payout.clock()
+		where q.channel_id = p_channel_id and q.status_due_at <= (select payout.clock())
 		and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'check'))
 		order by q.status_due_at limit p_limit
 		for no key update skip locked)
@@ -119,7 +119,7 @@ declare
 	p payout.payout := payout.find_payout(p_merchant_id, p_txid, true);
 	earliest timestamptz;
 begin
-	if p.state in ('processing', 'suspect', 'paid') then
+	if p.kind = 'disbursement' and p.state in ('processing', 'suspect', 'paid') then
 		earliest := (select b.sent_at from payout.batch b where b.channel_id = p.channel_id and b.batch_id = p.batch_id)
 			+ payout.channel_interval(p.channel_id, 'status_delay_s');
 		update payout.payout u
@@ -140,7 +140,8 @@ create function payout.check_answered(p_merchant_id text, p_txid text, p_since t
 language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
-	select p.state, coalesce(p.status_checked_at > p_since, false) or p.state not in ('dispatching', 'processing', 'suspect', 'paid')
+	select p.state, coalesce(p.status_checked_at > p_since, false) or p.kind = 'cashout'
+		or p.state not in ('dispatching', 'processing', 'suspect', 'paid')
 	from payout.payout p where p.merchant_id = p_merchant_id and p.txid = p_txid;
 end;
 comment on function payout.check_answered(text, text, timestamptz) is 'the state, and whether the bank has been asked since a moment or need not be asked';

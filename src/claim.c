@@ -10,6 +10,7 @@
 #include "breaker.h"
 #include "catalog/pg_type.h"
 #include "clock.h"
+#include "crash_point.h"
 #include "executor/spi.h"
 #include "settings.h"
 #include "turn.h"
@@ -20,6 +21,7 @@
 #define LEAST_WAIT_MS 50 /* should due work turn out to be locked by others */
 
 static int64 lane_pause_until_ms[BANK_LANES + 1];
+static bool expiry_is_due = false;
 
 /* Free places of a channel in a lane. Sets *rests_until_ms where its host rests. */
 static int
@@ -99,7 +101,7 @@ find_next_turn(void)
 	values[4] = notify_skip(&rests_ms[BANK_LANES]);
 	if (plan == NULL)
 	{
-		plan = SPI_prepare("select payout.next_due($1, $2, $3, $4, $5)", 5, types);
+		plan = SPI_prepare("select payout.next_due($1, $2, $3, $4, $5, false)", 5, types);
 		if (plan == NULL || SPI_keepplan(plan) != 0)
 			elog(ERROR, "could not prepare payout.next_due");
 	}
@@ -129,8 +131,13 @@ claim_parts(int parts, dlist_head *claimed)
 		if ((parts & PART(lane)) != 0)
 			claim_lane(lane_work(lane), claimed);
 	if ((parts & PART(LANE_NOTIFY)) != 0 && notify_places() > 0)
+	{
 		notify_claim(notify_places(), &turn_incarnation_id, claimed);
+		if (!dlist_is_empty(claimed))
+			crash_point("notify_claimed");
+	}
 	exchange_save_attempts(claimed, &turn_incarnation_id);
+	expiry_is_due = turn_query_bool("select coalesce(payout.next_expiry() <= payout.clock(), false)", NULL);
 }
 
 /* One claiming transaction, its attempts included. False when it failed and nothing was claimed. */
@@ -144,7 +151,14 @@ claim_in_transaction(int parts, dlist_head *all, MemoryContext context)
 	{
 		turn_begin();
 		claim_parts(parts, &claimed);
+		if (mutation("send_before_commit"))
+		{
+			exchange_start_all(&claimed);
+			http_pump();
+		}
+		crash_point("claim_before_commit");
 		turn_commit();
+		crash_point("claim_after_commit");
 	}
 	PG_CATCH();
 	{
@@ -206,6 +220,12 @@ claim_due(dlist_head *claimed, MemoryContext context)
 		if (part != LANE_NOTIFY)
 			isolate(part == LANE_TOKEN ? "dispatch" : lane_work(part)->name, context);
 	}
+}
+
+bool
+claim_found_expiry(void)
+{
+	return expiry_is_due;
 }
 
 int64

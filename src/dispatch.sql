@@ -35,7 +35,7 @@ begin
 		with due as (
 			select q.merchant_id, q.txid, q.method, q.amount, q.dispatch_due_at
 			from payout.payout q
-			where q.channel_id = p_channel_id and q.dispatch_due_at <= payout.clock() and q.state = 'approved'
+			where q.channel_id = p_channel_id and q.dispatch_due_at <= (select payout.clock()) and q.state = 'approved'
 			and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'dispatch'))
 			order by q.dispatch_due_at limit p_limit * size_max
 			for no key update skip locked),
@@ -76,7 +76,7 @@ declare
 begin
 	for b in
 		select * from payout.batch q
-		where q.channel_id = p_channel_id and q.state = 'open' and q.due_at <= payout.clock() and q.tries > 0
+		where q.channel_id = p_channel_id and q.state = 'open' and q.due_at <= (select payout.clock()) and q.tries > 0
 		and exists (select from payout.payout p where p.channel_id = q.channel_id and p.batch_id = q.batch_id and p.state <> 'dispatching')
 		for no key update skip locked
 	loop
@@ -102,10 +102,10 @@ declare
 begin
 	perform payout.ask_instead(p_channel_id);
 	perform payout.form_batches(p_channel_id, p_limit - (
-		select count(*) from (select from payout.batch where channel_id = p_channel_id and state = 'open' and due_at <= payout.clock() limit p_limit) w)::integer);
+		select count(*) from (select from payout.batch where channel_id = p_channel_id and state = 'open' and due_at <= (select payout.clock()) limit p_limit) w)::integer);
 	for b in
 		select * from payout.batch q
-		where q.channel_id = p_channel_id and q.state = 'open' and q.due_at <= payout.clock()
+		where q.channel_id = p_channel_id and q.state = 'open' and q.due_at <= (select payout.clock())
 		order by q.due_at limit p_limit
 		for no key update skip locked
 	loop

@@ -135,14 +135,14 @@ begin atomic
 		case when h.payouts = 0 then 'no payout is set aside'
 			else format('%s set aside, the oldest since %s: %s', h.payouts, payout.age_text(h.oldest, clock_timestamp()), h.first_reason) end,
 		case when h.payouts > 0 then 'They stand in payout.hold; payout.resolve decides them or lets them go on.' end
-	from unnest('{validate,dispatch,check}'::text[]) l (lane),
+	from unnest('{validate,dispatch,check,expire}'::text[]) l (lane),
 	lateral (select count(*) as payouts, min(q.at) as oldest, (array_agg(q.reason order by q.at))[1] as first_reason
 			 from payout.hold q where q.lane = l.lane) h
 	union all
 	select 'suspect', case when count(*) = 0 then 'ok' else 'warning' end,
 		case when count(*) = 0 then 'no payout is suspect for over an hour'
 			else format('%s suspect for over an hour, the oldest for %s', count(*), payout.age_text(min(e.at), clock_timestamp())) end,
-		case when count(*) > 0 then 'The bank is asked by itself; ask its support with the TXID and decide with payout.resolve if it stays silent.' end
+		case when count(*) > 0 then 'A bank is asked by itself, a store confirms or reverses, or says it in its list; where they stay silent, ask them with the TXID and decide with payout.resolve.' end
 	from payout.payout p,
 	lateral (select max(v.at) as at from payout.payout_event v
 			 where v.merchant_id = p.merchant_id and v.txid = p.txid and v.to_state = 'suspect' and v.from_state <> 'suspect') e
@@ -150,7 +150,7 @@ begin atomic
 	union all
 	select 'disputed', case when count(*) = 0 then 'ok' else 'warning' end,
 		case when count(*) = 0 then 'no payout is disputed' else format('%s disputed over %s', count(*), sum(p.amount)) end,
-		case when count(*) > 0 then 'The bank contradicted an end; decide each with payout.resolve.' end
+		case when count(*) > 0 then 'The bank or store contradicted an end; decide each with payout.resolve.' end
 	from payout.payout p where p.state = 'disputed';
 end;
 comment on function payout.health_payout() is 'health: payouts that wait for a person';
@@ -169,11 +169,24 @@ begin atomic
 			case when l.lane = 'validate' then '{}' else c.ids end,
 			case when l.lane = 'dispatch' then '{}' else c.ids end,
 			case when l.lane = 'check' then '{}' else c.ids end,
-			l.lane <> 'notify', '{}') as late
-		from unnest('{validate,dispatch,check,notify}'::text[]) l (lane),
+			l.lane <> 'notify', '{}', l.lane <> 'expire') as late
+		from unnest('{validate,dispatch,check,notify,expire}'::text[]) l (lane),
 			(select coalesce(array_agg(q.channel_id::text), '{}') as ids from payout.channel q) c) d;
 end;
 comment on function payout.health_lane() is 'health: how long due work waits, for each lane';
+
+-- Somebody may be guessing tokens.
+create function payout.health_token() returns setof payout.health_check
+language sql
+set search_path = pg_catalog, pg_temp
+begin atomic
+	select 'token_locks', case when coalesce(l.terminals + l.stores, 0) = 0 then 'ok' else 'warning' end,
+		case when coalesce(l.terminals + l.stores, 0) = 0 then 'no terminal or store is locked'
+			else format('locked after too many wrong tokens: terminals %s, stores %s', l.terminals, l.stores) end,
+		case when l.terminals + l.stores > 0 then 'Ask the store what happens there; locks end after payout.token_lockout, payout.alter_cvs suspends a store.' end
+	from payout.token_locks() l;
+end;
+comment on function payout.health_token() is 'health: terminals and stores locked after wrong tokens';
 
 -- Messages in both directions.
 create function payout.health_message() returns setof payout.health_check
@@ -222,6 +235,9 @@ begin atomic
 			('merchant', 'refuse_delete', 'O'), ('merchant', 'refuse_truncate', 'O'),
 			('channel', 'refuse_delete', 'O'), ('channel', 'refuse_truncate', 'O'),
 			('bank', 'refuse_delete', 'O'), ('bank', 'refuse_truncate', 'O'),
+			('cvs', 'refuse_delete', 'O'), ('cvs', 'refuse_truncate', 'O'),
+			('cashout_token', 'refuse_delete', 'O'), ('cashout_token', 'refuse_truncate', 'O'),
+			('redemption', 'refuse_delete', 'O'), ('redemption', 'refuse_truncate', 'O'),
 			('notification', 'refuse_truncate', 'O')) w (table_name, trigger_name, enabled)
 		where not exists (
 			select from pg_trigger t
@@ -270,6 +286,7 @@ begin atomic
 	union all select * from payout.health_channel()
 	union all select * from payout.health_payout()
 	union all select * from payout.health_lane()
+	union all select * from payout.health_token()
 	union all select * from payout.health_message()
 	union all select * from payout.health_server();
 end;

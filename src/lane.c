@@ -4,6 +4,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "crash_point.h"
 #include "lane.h"
 #include "utils/builtins.h"
 
@@ -89,6 +90,8 @@ bank_record_begin(BankRecord *record, Exchange *exchange, const pg_uuid_t *incar
 		answer->status = SNAP_STATUS_UNKNOWN;
 		answer->excerpt = reply->error;
 		record->outcome = reply->end == HTTP_NOT_SENT ? exchange->early : OUTCOME_UNKNOWN;
+		if (mutation("timeout_is_failed") && record->outcome == OUTCOME_UNKNOWN)
+			record->outcome = OUTCOME_NO;
 	}
 	bank_record_text(record, exchange->channel->channel_id);
 	add(record, UUIDOID, UUIDPGetDatum(&exchange->attempt_id), false);

@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "crash_point.h"
 #include "errors.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -155,10 +156,12 @@ payout_ledger_deduct(PG_FUNCTION_ARGS)
 	SPI_connect();
 	/* The transfers first: the balance row, which others wait for, is locked as late as can be. */
 	post(merchant_id, txid, "deduct", "available", "in_transit", amount);
+	crash_point("deduct_posted");
 	if (is_positive(fee))
 		post(merchant_id, txid, "fee", "available", "fee", fee);
 	ledger_take(PG_GETARG_TEXT_PP(0), sum(amount, fee), true, amount,
 				PG_ARGISNULL(4) ? NULL : &daily_total_max);
+	crash_point("deduct_taken");
 	SPI_finish();
 	PG_RETURN_VOID();
 }
@@ -184,6 +187,7 @@ give_back(FunctionCallInfo fcinfo, const char *kind, const char *from)
 	post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), kind, from, "available", amount);
 	if (is_positive(fee))
 		post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "fee_refund", "fee", "available", fee);
+	crash_point("refund_posted");
 	ledger_give(PG_GETARG_TEXT_PP(0), sum(amount, fee));
 }
 

@@ -35,7 +35,7 @@ create table payout.transfer (
 	check ((reference_no is not null) = (kind in ('top_up', 'withdraw')))
 );
 comment on table payout.transfer is 'the ledger: each row moves a positive amount from one account to another, so the books cannot be unbalanced; rows are never changed';
-comment on column payout.transfer.debit_account is 'where the money leaves: funding, available, in_transit, fee, platform_loss or settlement/CHANNEL';
+comment on column payout.transfer.debit_account is 'where the money leaves: funding, available, in_transit, fee, platform_loss, settlement/CHANNEL or settlement/cvs:STORE';
 comment on column payout.transfer.credit_account is 'where the money arrives';
 
 -- Each movement that touches the merchant happens at most once to one payout: the second refund is a unique violation.
@@ -43,6 +43,9 @@ comment on column payout.transfer.credit_account is 'where the money arrives';
 create unique index transfer_once_per_payout on payout.transfer (merchant_id, txid, kind)
 	where txid is not null and kind not in ('loss', 'loss_return');
 create index transfer_of_payout on payout.transfer (merchant_id, txid) where kind in ('loss', 'loss_return');
+-- What is owed to a store, day by day.
+create index transfer_to_cvs on payout.transfer (credit_account, at) where credit_account like 'settlement/cvs:%';
+create index transfer_from_cvs on payout.transfer (debit_account, at) where debit_account like 'settlement/cvs:%';
 create unique index transfer_once_per_reference on payout.transfer (merchant_id, kind, reference_no) where reference_no is not null;
 
 create trigger refuse_change before update or delete on payout.transfer for each row execute function payout.refuse_change();
@@ -127,7 +130,8 @@ begin
 	into available, in_transit, scheduled
 	from payout.balance b
 	left join payout.payout p on p.merchant_id = b.merchant_id
-		and p.state in ('scheduled', 'approved', 'dispatching', 'processing', 'suspect')
+		and (p.state in ('scheduled', 'approved', 'dispatching', 'processing', 'suspect', 'token_issued', 'token_reserved')
+			 or (p.kind = 'cashout' and p.state = 'registered'))
 	where b.merchant_id = p_merchant_id
 	group by b.available;
 end

@@ -62,6 +62,7 @@ return json_build_object(
 		'merchant_id', p.merchant_id, 'txid', p.txid, 'reference_no', p.reference_no, 'kind', p.kind, 'state', p.state,
 		'amount', p.amount::text, 'fee', p.fee::text, 'currency', p.currency, 'bank_code', p.bank_code,
 		'account_no', payout.masked(p.account_no), 'account_check', p.account_check, 'bank_reference_no', p.bank_reference_no,
+		'cvs_code', p.cvs_code, 'cvs_reference', p.cvs_reference,
 		'response_code', p.response_code, 'reason', p.reason))::text;
 comment on function payout.event_body(payout.payout, text, timestamptz) is 'the body of a notification in the standard format';
 
@@ -78,7 +79,7 @@ begin atomic
 	with due as (
 		select q.merchant_id, q.txid, q.event_no
 		from payout.notification q
-		where q.due_at <= payout.clock() and q.merchant_id <> all (p_skip)
+		where q.due_at <= (select payout.clock()) and q.merchant_id <> all (p_skip)
 		and not exists (select from payout.notification e where e.merchant_id = q.merchant_id and e.txid = q.txid
 						and e.event_no < q.event_no and (e.due_at is not null or e.sending_by is not null))
 		order by q.due_at limit p_limit

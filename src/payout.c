@@ -4,7 +4,9 @@
  * Words, one for each thing: payout (one order to pay), TXID (its id), reference number (the merchant's own id),
  * account (a ledger account of a merchant), transfer (one ledger movement), channel (a connection to one bank), bank (a
  * destination), batch (payouts sent to a channel together), attempt (one HTTP exchange with a bank, with its outcome),
- * notification (one message owed to a merchant), lane (validate, dispatch, check, notify), hold (waits for a person).
+ * notification (one message owed to a merchant), lane (validate, dispatch, check, notify), hold (waits for a person),
+ * CVS (a store that pays cash), token (the secret that the customer shows there), redemption (what a store did with a
+ * token, under the store's own reference).
  */
 #include "postgres.h"
 
@@ -15,6 +17,7 @@
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
+#include "token_tries.h"
 #include "txid.h"
 #include "wakeup.h"
 #include "worker.h"
@@ -35,8 +38,8 @@ request_shmem(void)
 	if (next_shmem_request != NULL)
 		next_shmem_request();
 #endif
-	RequestAddinShmemSpace(txid_shmem_size() + wakeup_shmem_size());
-	RequestNamedLWLockTranche("payout", 1);
+	RequestAddinShmemSpace(txid_shmem_size() + wakeup_shmem_size() + token_tries_shmem_size());
+	RequestNamedLWLockTranche("payout", 2); /* wakeup.c, token_tries.c */
 }
 
 static void
@@ -47,6 +50,7 @@ start_shmem(void)
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	txid_shmem_init();
 	wakeup_shmem_init();
+	token_tries_shmem_init();
 	LWLockRelease(AddinShmemInitLock);
 }
 

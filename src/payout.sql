@@ -19,6 +19,17 @@
 --       v unknown
 --    suspect --inquiry, notice or a person--> paid | failed (refund)
 --    failed, paid, returned --proof of the contrary--> disputed --a person--> paid | failed | returned
+--
+-- A cashout is charged when it is registered:
+--
+--   registered --reject--> rejected (refund)
+--       | approve
+--       v                  store validates
+--   token_issued --------------------------> token_reserved --store confirms--> paid
+--       | |  ^-------------store reverses-----------+  | lapsed
+--       | +-- expired (refund) <--reverses too late-+  v
+--       |                                           suspect --store, its list or a person--> paid | token_issued | expired | failed
+--   paid, expired, failed, returned --the store says the contrary--> disputed --a person--> paid | failed | returned
 
 create table payout.payout (
 	merchant_id text collate "C" not null,
@@ -43,7 +54,7 @@ create table payout.payout (
 	final_at timestamptz,
 	events integer not null default 1,
 	-- the account check
-	account_check text not null check (account_check in ('pending', 'matched', 'name_differs', 'invalid', 'unavailable')),
+	account_check text check (account_check in ('pending', 'matched', 'name_differs', 'invalid', 'unavailable')),
 	account_name text,
 	check_due_at timestamptz,
 	check_deadline_at timestamptz,
@@ -59,9 +70,16 @@ create table payout.payout (
 	status_checked_at timestamptz,
 	status_tries integer not null default 0,
 	not_found integer not null default 0,
+	-- cash at a store
+	cvs_code text collate "C",
+	cvs_reference text collate "C",
+	expire_due_at timestamptz,
 	primary key (merchant_id, txid),
 	unique (merchant_id, reference_no),
-	check (kind <> 'disbursement' or (channel_id is not null and bank_code is not null and account_no is not null)),
+	check ((kind = 'cashout') = (method = 'cashout')),
+	check (case when kind = 'disbursement' then num_nulls(channel_id, bank_code, account_no, account_check) = 0 and num_nonnulls(cvs_code, expire_due_at) = 0
+		else num_nonnulls(channel_id, bank_code, account_no, account_check, scheduled_at) = 0 end),
+	check ((cvs_code is null) = (cvs_reference is null)),
 	check (txid like merchant_id || '07%' and length(txid) = 30)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 comment on table payout.payout is 'one order to pay: its content (never changes) and its present state';
@@ -76,14 +94,19 @@ comment on column payout.payout.dispatch_due_at is 'work queue of lane dispatch:
 comment on column payout.payout.batch_id is 'the batch that carries it, frozen for resends';
 comment on column payout.payout.reason is 'why it came to its present state';
 comment on column payout.payout.status_due_at is 'work queue of lane check: when to ask the bank; null while asked or not needed';
+comment on column payout.payout.cvs_code is 'the store that has reserved the token, or paid';
+comment on column payout.payout.cvs_reference is 'that store''s own id of what it did, see payout.redemption';
+comment on column payout.payout.expire_due_at is 'work queue of expiry: when the token expires (token_issued) or the reservation lapses (token_reserved)';
 comment on column payout.payout.not_found is 'answers "not found" in a row';
 
 create index payout_check_due on payout.payout (channel_id, check_due_at) where check_due_at is not null;
 create index payout_dispatch_due on payout.payout (channel_id, dispatch_due_at) where dispatch_due_at is not null;
 create index payout_status_due on payout.payout (channel_id, status_due_at) where status_due_at is not null;
 create index payout_batch on payout.payout (channel_id, batch_id) where batch_id is not null;
+create index payout_expire_due on payout.payout (expire_due_at) where expire_due_at is not null;
 create index payout_in_transit on payout.payout (merchant_id)
-	where state in ('scheduled', 'approved', 'dispatching', 'processing', 'suspect');
+	where state in ('scheduled', 'approved', 'dispatching', 'processing', 'suspect', 'token_issued', 'token_reserved')
+	or (kind = 'cashout' and state = 'registered');
 
 create trigger refuse_delete before delete on payout.payout for each row execute function payout.refuse_change();
 create trigger refuse_truncate before truncate on payout.payout for each statement execute function payout.refuse_change();
@@ -127,7 +150,26 @@ insert into payout.allowed_move (kind, from_state, to_state, money, event, final
 	('disbursement', 'returned', 'disputed', null, 'payout.disputed', false),
 	('disbursement', 'disputed', 'paid', 'by_position', 'payout.paid', true),
 	('disbursement', 'disputed', 'failed', 'by_position', 'payout.failed', true),
-	('disbursement', 'disputed', 'returned', 'by_position', 'payout.returned', true);
+	('disbursement', 'disputed', 'returned', 'by_position', 'payout.returned', true),
+	('cashout', 'registered', 'rejected', 'refund', 'payout.rejected', true),
+	('cashout', 'registered', 'token_issued', null, 'payout.approved', false),
+	('cashout', 'token_issued', 'token_reserved', null, null, false),
+	('cashout', 'token_issued', 'expired', 'refund', 'payout.expired', true),
+	('cashout', 'token_reserved', 'paid', 'settle', 'payout.paid', true),
+	('cashout', 'token_reserved', 'token_issued', null, 'payout.reversed', false),
+	('cashout', 'token_reserved', 'expired', 'refund', 'payout.expired', true),
+	('cashout', 'token_reserved', 'suspect', null, 'payout.suspect', false),
+	('cashout', 'suspect', 'paid', 'settle', 'payout.paid', true),
+	('cashout', 'suspect', 'token_issued', null, 'payout.reversed', false),
+	('cashout', 'suspect', 'expired', 'refund', 'payout.expired', true),
+	('cashout', 'suspect', 'failed', 'refund', 'payout.failed', true),
+	('cashout', 'expired', 'disputed', null, 'payout.disputed', false),
+	('cashout', 'failed', 'disputed', null, 'payout.disputed', false),
+	('cashout', 'paid', 'disputed', null, 'payout.disputed', false),
+	('cashout', 'returned', 'disputed', null, 'payout.disputed', false),
+	('cashout', 'disputed', 'paid', 'by_position', 'payout.paid', true),
+	('cashout', 'disputed', 'failed', 'by_position', 'payout.failed', true),
+	('cashout', 'disputed', 'returned', 'by_position', 'payout.returned', true);
 
 create table payout.payout_event (
 	merchant_id text collate "C" not null,
@@ -155,7 +197,7 @@ alter table payout.payout_event enable always trigger refuse_truncate;
 create table payout.hold (
 	merchant_id text collate "C" not null,
 	txid text collate "C" not null,
-	lane text not null check (lane in ('validate', 'dispatch', 'check')),
+	lane text not null check (lane in ('validate', 'dispatch', 'check', 'expire')),
 	reason text not null,
 	at timestamptz not null default clock_timestamp(),
 	primary key (merchant_id, txid, lane)
@@ -208,6 +250,7 @@ begin
 			new.check_due_at := null;
 			new.dispatch_due_at := null;
 			new.status_due_at := null;
+			new.expire_due_at := null;
 			delete from payout.hold h where h.merchant_id = new.merchant_id and h.txid = new.txid;
 		end if;
 		new.events := new.events + 1;
@@ -221,13 +264,20 @@ create trigger move before update on payout.payout for each row execute function
 
 comment on function payout.payout_move() is 'trigger: checks a change of state, moves its money, writes its history and its notification';
 
+-- The prefix keeps a store apart from a channel of the same name.
+create function payout.settlement_account(p_channel_id text, p_cvs_code text) returns text
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+return 'settlement/' || coalesce(p_channel_id, 'cvs:' || p_cvs_code);
+comment on function payout.settlement_account(text, text) is 'the account of what is owed to a channel or, where there is none, to a store';
+
 create function payout.move_money(p payout.payout, p_money text) returns payout.payout
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
 	m payout.merchant;
-	settlement text := 'settlement/' || p.channel_id;
+	settlement text := payout.settlement_account(p.channel_id, p.cvs_code);
 	money text := p_money;
 	fee_back numeric;
 begin

@@ -8,6 +8,7 @@
 
 #include "catalog/pg_type.h"
 #include "clock.h"
+#include "crash_point.h"
 #include "executor/spi.h"
 #include "turn.h"
 #include "utils/builtins.h"
@@ -19,7 +20,10 @@ static void
 record_one(Exchange *exchange)
 {
 	if (exchange->lane == LANE_NOTIFY)
+	{
+		crash_point("notify_before_record");
 		notify_record(exchange, &turn_incarnation_id);
+	}
 	else
 		lane_work(exchange->lane)->record(exchange, &turn_incarnation_id);
 }
@@ -90,7 +94,9 @@ record_ended(dlist_head *ended, MemoryContext context)
 		turn_begin();
 		dlist_foreach_modify(iter, ended)
 			record_one(dlist_container(Exchange, node, iter.cur));
+		crash_point("record_before_commit");
 		turn_commit();
+		crash_point("record_after_commit");
 	}
 	PG_CATCH();
 	{

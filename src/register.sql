@@ -1,4 +1,5 @@
--- register.sql: steps 1 to 5. A registration is data only: nothing is deducted, nothing is sent but the account check.
+-- register.sql: steps 1 to 5 of a disbursement. A registration is data only: nothing is deducted, nothing is sent but the
+-- account check.
 
 create function payout.generate_txid(merchant_id text) returns text
 language c volatile parallel restricted as 'MODULE_PATHNAME', 'payout_generate_txid';

@@ -78,7 +78,7 @@ begin
 	elsif p.state = 'approved' then
 		update payout.payout u set dispatch_due_at = now_clock
 		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
-	elsif p.state in ('processing', 'suspect') then
+	elsif p.kind = 'disbursement' and p.state in ('processing', 'suspect') then
 		update payout.payout u set status_due_at = now_clock
 		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
 	elsif p.state = 'dispatching' then

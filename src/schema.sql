@@ -7,12 +7,14 @@
 --   * Every function that is not C fixes its search_path. Nobody but the owner may call a work function.
 --   * merchant_id is the first column of every key of a merchant's table. There are no sequences: ids are TXIDs or
 --     time-ordered uuids, so that databases can be split and merged by merchant.
+--   * Work queues are read with "due <= (select payout.clock())": the sub-select is evaluated once, so that the queue's
+--     index ends the scan there; the bare function would be asked of every row that is not due yet.
 --   * Tables that take a row per payout have no foreign keys to small hot tables: a key-share lock on one merchant's
 --     row per payout is a queue of its own. Rows of the referred tables cannot be deleted, and payout.verify()
 --     looks for orphans.
 
 create schema payout;
-comment on schema payout is 'payouts to bank accounts';
+comment on schema payout is 'payouts to bank accounts, and as cash at stores';
 
 -- Argument checks. Each answers with its value or raises, naming the argument.
 
@@ -119,7 +121,7 @@ begin
 	raise exception '% on payout.% is not allowed', lower(tg_op), tg_table_name
 		using errcode = 'restrict_violation',
 			detail = 'Rows of this table are evidence or are named by other rows.',
-			hint = 'Corrections of the ledger are new transfers; a merchant, channel or bank is switched off with payout.alter_merchant, alter_channel or alter_bank.';
+			hint = 'Corrections of the ledger are new transfers; a merchant, bank or store is switched off with payout.alter_merchant, alter_bank or alter_cvs.';
 end
 $$;
 comment on function payout.refuse_change() is 'trigger: refuses the statement, even to the owner';
@@ -129,7 +131,7 @@ comment on function payout.refuse_change() is 'trigger: refuses the statement, e
 create table payout.option_definition (
 	scope text not null check (scope in ('merchant', 'channel', 'bank', 'cvs', 'payout')),
 	name text not null,
-	kind text not null check (kind in ('boolean', 'integer', 'text', 'choice', 'list', 'fee', 'limits')),
+	kind text not null check (kind in ('boolean', 'integer', 'text', 'choice', 'list', 'fee', 'limits', 'hours')),
 	minimum bigint,
 	maximum bigint,
 	choices text[],
@@ -164,6 +166,11 @@ insert into payout.option_definition (scope, name, kind, minimum, maximum, choic
 	('channel', 'client_certificate', 'text', 1, 1000, null, null, 'PEM file with our certificate and key for TLS'),
 	('bank', 'wire_code', 'text', 1, 11, null, null, 'the code the channel knows the bank by (default: bank_code)'),
 	('bank', 'internal', 'boolean', null, null, null, 'false', 'the channel''s own bank: overbooking (17) and internal account inquiry (15)'),
+	('cvs', 'amount_multiple', 'integer', 1, 1000000000, null, '1', 'the store pays multiples of this amount'),
+	('cvs', 'amount_min', 'integer', 1, 1000000000000, null, null, 'least amount that the store pays'),
+	('cvs', 'amount_max', 'integer', 1, 1000000000000, null, null, 'greatest amount that the store pays'),
+	('cvs', 'opening_hours', 'hours', null, null, null, '"00:00-24:00"', 'when the store pays, Jakarta time; an end before the beginning is on the next day'),
+	('cvs', 'token_tries', 'integer', 1, 1000000, null, '100', 'wrong tokens at all terminals of the store together before it is locked'),
 	('merchant', 'notify_format', 'choice', null, null, '{standard}', '"standard"', 'format of notifications'),
 	('merchant', 'notify_events', 'list', null, null, '{account.checked,payout.approved,payout.paid,payout.failed,payout.suspect,payout.rejected,payout.cancelled,payout.expired,payout.reversed,payout.returned,payout.disputed}',
 		'["payout.paid", "payout.failed", "payout.suspect", "payout.rejected", "payout.cancelled", "payout.expired", "payout.reversed", "payout.returned", "payout.disputed"]', 'events the merchant is told of'),
@@ -203,6 +210,12 @@ end
 $$;
 comment on function payout.is_amount(jsonb) is 'whether a JSON number or string is an amount: not negative, below 10^16, two decimals at most';
 
+create function payout.is_hours(value text) returns boolean
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+return value ~ '^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$' and left(value, 5) <> right(value, 5);
+comment on function payout.is_hours(text) is 'whether a text is a part of the day, as in 07:00-22:00';
+
 -- Raises PY016 for the first option that is unknown, of a wrong type or out of range.
 create function payout.check_options(p_scope text, p_options jsonb) returns jsonb
 language plpgsql stable
@@ -239,6 +252,9 @@ begin
 			when 'list' then case when not coalesce(jsonb_typeof(given.value) = 'array'
 					and given.value <@ to_jsonb(d.choices), false)
 				then format('a list of %s', array_to_string(d.choices, ', ')) end
+			when 'hours' then case when not coalesce(jsonb_typeof(given.value) = 'string'
+					and payout.is_hours(given.value #>> '{}'), false)
+				then 'hours as in 07:00-22:00' end
 			when 'fee' then payout.wrong_fee(given.value, d.choices)
 			when 'limits' then payout.wrong_limits(given.value, d.choices)
 		end;

@@ -10,7 +10,9 @@
 #include "utils/guc.h"
 #include "utils/varlena.h"
 
+#include "crash_point.h"
 #include "settings.h"
+#include "token_form.h"
 
 char *payout_databases = NULL;
 char *payout_secret_file = NULL;
@@ -20,6 +22,11 @@ int payout_clock_offset_s = 0;
 int payout_max_in_flight = 64;
 int payout_safety_poll_ms = 30000;
 int payout_schedule_lead_min = 60;
+int payout_token_digits = 16;
+int payout_token_ttl_s = 86400;
+int payout_token_tries = 5;
+int payout_token_lockout_s = 900;
+int payout_reservation_ttl_s = 900;
 
 static bool
 check_databases(char **newval, void **extra, GucSource source)
@@ -91,8 +98,25 @@ payout_define_settings(void)
 	DefineCustomIntVariable("payout.schedule_lead", "Least distance of a schedule from its registration.",
 							NULL, &payout_schedule_lead_min, 60, 0, 525600, PGC_SIGHUP, GUC_UNIT_MIN, NULL,
 							NULL, NULL);
+	DefineCustomIntVariable("payout.token_digits", "Digits of a new cashout token.", NULL,
+							&payout_token_digits, 16, TOKEN_DIGITS_MIN, TOKEN_DIGITS_MAX, PGC_SIGHUP, 0, NULL,
+							NULL, NULL);
+	DefineCustomIntVariable("payout.token_ttl", "How long a cashout token can be redeemed.", NULL,
+							&payout_token_ttl_s, 86400, 60, 31536000, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL,
+							NULL);
+	DefineCustomIntVariable("payout.token_tries", "Wrong tokens before a terminal is locked.",
+							"A store has a limit of its own, its option token_tries.", &payout_token_tries, 5,
+							1, 1000000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("payout.token_lockout", "How long wrong tokens count, and a lock lasts.", NULL,
+							&payout_token_lockout_s, 900, 1, 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("payout.reservation_ttl",
+							"How long a store may take to confirm or reverse a token that it validated.",
+							"After that the payout is suspect: the cash may have left the till.",
+							&payout_reservation_ttl_s, 900, 1, 604800, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL,
+							NULL);
 	if (process_shared_preload_libraries_in_progress)
 		DefineCustomBoolVariable("payout.testing", "Lets payout.clock_offset move the clock.", NULL,
 								 &payout_testing, false, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	crash_point_define_settings();
 	MarkGUCPrefixReserved("payout");
 }

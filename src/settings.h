@@ -15,6 +15,11 @@ extern int payout_clock_offset_s;
 extern int payout_max_in_flight; /* per lane */
 extern int payout_safety_poll_ms;
 extern int payout_schedule_lead_min;
+extern int payout_token_digits;
+extern int payout_token_ttl_s;
+extern int payout_token_tries;	   /* wrong tokens at one terminal */
+extern int payout_token_lockout_s; /* how long wrong tokens count */
+extern int payout_reservation_ttl_s;
 
 extern void payout_define_settings(void);
 

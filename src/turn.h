@@ -37,6 +37,10 @@ extern int64 record_ended(dlist_head *ended, MemoryContext context);
 /* Claims what is due in all lanes, in one transaction if that succeeds. Raises nothing. */
 extern void claim_due(dlist_head *claimed, MemoryContext context);
 
+/* Whether a token or reservation was due when work was last claimed; one batch of those. Raises nothing. */
+extern bool claim_found_expiry(void);
+extern void expire_due(MemoryContext context);
+
 /* When there is something to claim next (real milliseconds since 1970). Raises nothing. */
 extern int64 claim_next_due_ms(MemoryContext context);
 

@@ -113,19 +113,26 @@ payout_generate_txid(PG_FUNCTION_ARGS)
 }
 
 /*
- * slot(merchant_id): 64-bit FNV-1a over the bytes, folded to 10 bits by xor. Frozen: where merchants live depends on
- * it, so it must never change.
+ * 64-bit FNV-1a over the bytes, folded to 10 bits by xor. Frozen: where merchants live depends on it, so it must never
+ * change.
  */
+int
+txid_slot(const char *merchant_id, size_t size)
+{
+	uint64 hash = UINT64CONST(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < size; i++)
+		hash = (hash ^ (unsigned char) merchant_id[i]) * UINT64CONST(0x100000001b3);
+	hash ^= hash >> 32;
+	hash ^= hash >> 16;
+	return (int) (hash % SLOT_COUNT);
+}
+
+/* slot(merchant_id): 0 to 1023. */
 Datum
 payout_slot(PG_FUNCTION_ARGS)
 {
 	text *id = PG_GETARG_TEXT_PP(0);
-	const unsigned char *bytes = (const unsigned char *) VARDATA_ANY(id);
-	uint64 hash = UINT64CONST(0xcbf29ce484222325);
 
-	for (size_t i = 0; i < VARSIZE_ANY_EXHDR(id); i++)
-		hash = (hash ^ bytes[i]) * UINT64CONST(0x100000001b3);
-	hash ^= hash >> 32;
-	hash ^= hash >> 16;
-	PG_RETURN_INT32((int32) (hash % SLOT_COUNT));
+	PG_RETURN_INT32(txid_slot(VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id)));
 }

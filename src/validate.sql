@@ -12,7 +12,7 @@ begin atomic
 	with due as (
 		select q.merchant_id, q.txid
 		from payout.payout q
-		where q.channel_id = p_channel_id and q.check_due_at <= payout.clock()
+		where q.channel_id = p_channel_id and q.check_due_at <= (select payout.clock())
 		and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'validate'))
 		order by q.check_due_at limit p_limit
 		for no key update skip locked)

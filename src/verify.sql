@@ -76,10 +76,10 @@ begin atomic
 	where t.currency <> p.currency
 	or t.amount <> case when t.kind in ('fee', 'fee_refund') then p.fee else p.amount end
 	union all
-	select 'transfer_settlement', t.merchant_id, t.txid, format('%s from %s to %s, the channel is %s', t.kind, t.debit_account, t.credit_account, p.channel_id)
+	select 'transfer_settlement', t.merchant_id, t.txid, format('%s from %s to %s, paid by %s', t.kind, t.debit_account, t.credit_account, coalesce(p.channel_id, p.cvs_code, 'nobody'))
 	from payout.transfer t join payout.payout p on p.merchant_id = t.merchant_id and p.txid = t.txid
 	where t.kind in ('settle', 'return', 'loss', 'loss_return')
-	and 'settlement/' || p.channel_id not in (t.debit_account, t.credit_account);
+	and coalesce(payout.settlement_account(p.channel_id, p.cvs_code), '') not in (t.debit_account, t.credit_account);
 end;
 comment on function payout.verify_transfer() is 'verify: each transfer goes between the right accounts and has its payout and its amount';
 
@@ -103,7 +103,17 @@ begin atomic
 		-- a dispute may end as failed after a return, and as returned after a refund
 		('disbursement', 'failed', '{refunded,returned}'),
 		('disbursement', 'returned', '{returned,refunded}'),
-		('disbursement', 'disputed', '{settled,refunded,returned}')),
+		('disbursement', 'disputed', '{settled,refunded,returned}'),
+		('cashout', 'registered', '{in_transit}'),
+		('cashout', 'rejected', '{refunded}'),
+		('cashout', 'token_issued', '{in_transit}'),
+		('cashout', 'token_reserved', '{in_transit}'),
+		('cashout', 'suspect', '{in_transit}'),
+		('cashout', 'paid', '{settled}'),
+		('cashout', 'expired', '{refunded}'),
+		('cashout', 'failed', '{refunded,returned}'),
+		('cashout', 'returned', '{returned,refunded}'),
+		('cashout', 'disputed', '{settled,refunded,returned}')),
 	held as (
 		select t.merchant_id, t.txid,
 			sum(case when t.credit_account = 'available' then t.amount when t.debit_account = 'available' then -t.amount else 0 end) as available,
@@ -201,7 +211,8 @@ begin atomic
 	union all
 	select 'batch_of_payout', p.merchant_id, p.txid, format('state is %s, batch is %s', p.state, coalesce(p.batch_id::text, 'not set'))
 	from payout.payout p
-	where (p.state in ('dispatching', 'processing', 'suspect') and p.batch_id is null)
+	where (p.kind = 'disbursement' and p.state in ('dispatching', 'processing', 'suspect') and p.batch_id is null)
+	or (p.kind = 'cashout' and p.batch_id is not null)
 	or (p.state in ('registered', 'rejected', 'scheduled', 'cancelled', 'approved') and p.batch_id is not null)
 	or (p.batch_id is not null and not exists (select from payout.batch b where b.channel_id = p.channel_id and b.batch_id = p.batch_id))
 	union all
@@ -298,9 +309,56 @@ begin atomic
 	from payout.payout p
 	where (p.check_due_at is not null and p.state not in ('registered', 'scheduled', 'approved'))
 	or (p.dispatch_due_at is not null and p.state not in ('scheduled', 'approved'))
-	or (p.status_due_at is not null and p.state not in ('processing', 'suspect', 'paid'));
+	or (p.status_due_at is not null and (p.kind = 'cashout' or p.state not in ('processing', 'suspect', 'paid')))
+	union all
+	select 'queue_expire', p.merchant_id, p.txid, format('state is %s, expiry is due %s', p.state, coalesce(p.expire_due_at::text, 'never'))
+	from payout.payout p
+	where (p.state in ('token_issued', 'token_reserved')) <> (p.expire_due_at is not null);
 end;
 comment on function payout.verify_queue() is 'verify: no payout is forgotten, and none waits for what its state excludes';
+
+-- Tokens and stores: who holds a token, and what the payout's row says of that.
+create function payout.verify_cashout() returns setof payout.violation
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+	select 'token_of_state', p.merchant_id, p.txid, format('state is %s, current tokens: %s', p.state, k.tokens)
+	from payout.payout p,
+	lateral (select count(*) as tokens from payout.cashout_token t
+			 where t.merchant_id = p.merchant_id and t.txid = p.txid and t.replaced_at is null) k
+	where k.tokens <> case when p.kind = 'disbursement' or p.state in ('registered', 'rejected') then 0 else 1 end
+	union all
+	select 'token_expiry', p.merchant_id, p.txid, format('expiry is due %s, the token says %s', p.expire_due_at, t.valid_until)
+	from payout.payout p
+	join payout.cashout_token t on t.merchant_id = p.merchant_id and t.txid = p.txid and t.replaced_at is null
+	where p.state = 'token_issued' and p.expire_due_at <> t.valid_until
+	union all
+	select 'redemption_of_state', p.merchant_id, p.txid, format('state is %s, held by %s', p.state, coalesce(p.cvs_code || ' ' || p.cvs_reference, 'nobody'))
+	from payout.payout p
+	left join payout.redemption r on r.cvs_code = p.cvs_code and r.cvs_reference = p.cvs_reference
+	where p.kind = 'cashout'
+	and case
+		when p.state in ('registered', 'rejected', 'token_issued', 'expired') then p.cvs_code is not null
+		when (r.merchant_id, r.txid) is distinct from (p.merchant_id, p.txid) then true
+		when p.state in ('token_reserved', 'suspect') then num_nonnulls(r.confirmed_at, r.reversed_at) > 0 or r.reserved_at is null
+		else false end
+	union all
+	select 'redemption_open', r.merchant_id, r.txid, format('store %s holds it under %s, the payout is %s', r.cvs_code, r.cvs_reference, coalesce(p.state, 'not there'))
+	from payout.redemption r
+	left join payout.payout p on p.merchant_id = r.merchant_id and p.txid = r.txid
+	where num_nonnulls(r.confirmed_at, r.reversed_at) = 0
+	and (p.cvs_code, p.cvs_reference) is distinct from (r.cvs_code, r.cvs_reference)
+	union all
+	select 'redemption_confirmed', r.merchant_id, r.txid, format('store %s confirmed under %s, the payout is %s', r.cvs_code, r.cvs_reference, coalesce(p.state, 'not there'))
+	from payout.redemption r
+	left join payout.payout p on p.merchant_id = r.merchant_id and p.txid = r.txid
+	where r.confirmed_at is not null and coalesce(p.state, '') not in ('paid', 'disputed', 'failed', 'returned')
+	union all
+	select 'redemption_has_token', r.merchant_id, r.txid, format('store %s under %s names token %s', r.cvs_code, r.cvs_reference, r.token_no)
+	from payout.redemption r
+	where not exists (select from payout.cashout_token t where t.merchant_id = r.merchant_id and t.txid = r.txid and t.token_no = r.token_no);
+end;
+comment on function payout.verify_cashout() is 'verify: tokens, the stores that hold them, and payouts agree';
 
 -- References that no foreign key guards, see schema.sql.
 create function payout.verify_reference() returns setof payout.violation
@@ -318,6 +376,18 @@ begin atomic
 	select 'payout_has_bank', p.merchant_id, p.txid, format('no bank %s', p.bank_code)
 	from payout.payout p
 	where p.bank_code is not null and not exists (select from payout.bank b where b.bank_code = p.bank_code)
+	union all
+	select 'payout_has_cvs', p.merchant_id, p.txid, format('no store %s', p.cvs_code)
+	from payout.payout p
+	where p.cvs_code is not null and not exists (select from payout.cvs c where c.cvs_code = p.cvs_code)
+	union all
+	select 'redemption_has_cvs', r.merchant_id, r.txid, format('no store %s', r.cvs_code)
+	from payout.redemption r
+	where not exists (select from payout.cvs c where c.cvs_code = r.cvs_code)
+	union all
+	select 'token_has_payout', t.merchant_id, t.txid, format('token %s without its payout', t.token_no)
+	from payout.cashout_token t
+	where not exists (select from payout.payout p where p.merchant_id = t.merchant_id and p.txid = t.txid)
 	union all
 	select 'batch_has_channel', null, null, format('batch %s without channel %s', b.batch_id, b.channel_id)
 	from payout.batch b
@@ -367,6 +437,7 @@ begin atomic
 	union all select * from payout.verify_batch()
 	union all select * from payout.verify_attempt()
 	union all select * from payout.verify_queue()
+	union all select * from payout.verify_cashout()
 	union all select * from payout.verify_reference()
 	union all select * from payout.verify_notification();
 end;

@@ -17,7 +17,7 @@ select p.merchant_id, p.txid, p.reference_no, p.kind, p.method, p.state, p.amoun
 	p.bank_code, payout.masked(p.account_no) as account_no, p.beneficiary_name,
 	payout.masked(p.beneficiary_phone) as beneficiary_phone, p.description, p.account_check, p.account_name, p.batch_id,
 	p.bank_reference_no, p.response_code, p.reason, p.scheduled_at, p.registered_at, p.approved_at, p.status_checked_at,
-	p.final_at
+	p.final_at, p.cvs_code, p.cvs_reference
 from payout.payout p
 where payout.may_read(p.merchant_id);
 comment on view payout.v_payout is 'payouts as they stand; a merchant sees its own';
@@ -47,6 +47,8 @@ comment on column payout.v_payout.registered_at is 'when it was registered';
 comment on column payout.v_payout.approved_at is 'when it was approved and its money deducted';
 comment on column payout.v_payout.status_checked_at is 'when the bank last told its status';
 comment on column payout.v_payout.final_at is 'when it came to its end; null before, and while disputed';
+comment on column payout.v_payout.cvs_code is 'the store that has reserved its token, or paid';
+comment on column payout.v_payout.cvs_reference is 'that store''s own id of it';
 
 -- Rows come in the order of their moments. The balance after each is counted here, from the transfers alone, so that
 -- a statement is evidence of its own; payout.verify() compares its end with what is kept.
@@ -125,7 +127,7 @@ comment on column payout.v_batch.last_excerpt is 'the beginning of what went wro
 comment on column payout.v_batch.last_latency_ms is 'how long it took, in milliseconds';
 
 create view payout.v_daily with (security_barrier) as
-select payout.jakarta_day(p.registered_at) as day, p.merchant_id, p.kind, p.channel_id, p.state, p.currency, count(*) as payouts,
+select payout.jakarta_day(p.registered_at) as day, p.merchant_id, p.kind, p.channel_id, p.cvs_code, p.state, p.currency, count(*) as payouts,
 	sum(p.amount) as amount, sum(p.fee) as fee,
 	percentile_cont(0.5) within group (order by extract(epoch from p.final_at - coalesce(p.approved_at, p.registered_at))::double precision)
 		as to_final_median_s,
@@ -133,12 +135,13 @@ select payout.jakarta_day(p.registered_at) as day, p.merchant_id, p.kind, p.chan
 		as to_final_p95_s
 from payout.payout p
 where payout.may_read_all()
-group by 1, p.merchant_id, p.kind, p.channel_id, p.state, p.currency;
-comment on view payout.v_daily is 'payouts registered on each Jakarta day: number, sums and times, by merchant, kind, channel and present state';
+group by 1, p.merchant_id, p.kind, p.channel_id, p.cvs_code, p.state, p.currency;
+comment on view payout.v_daily is 'payouts registered on each Jakarta day: number, sums and times, by merchant, kind, channel or store, and present state';
 comment on column payout.v_daily.day is 'the Jakarta day of registration';
 comment on column payout.v_daily.merchant_id is 'whose payouts they are';
 comment on column payout.v_daily.kind is 'disbursement or cashout';
 comment on column payout.v_daily.channel_id is 'the connection that they go through';
+comment on column payout.v_daily.cvs_code is 'the store that paid cash, or is about to';
 comment on column payout.v_daily.state is 'where they stand now';
 comment on column payout.v_daily.currency is 'currency of amount and fee';
 comment on column payout.v_daily.payouts is 'how many';

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "crash_point.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
@@ -52,7 +53,7 @@ wakeup_shmem_init(void)
 	if (!found)
 	{
 		memset(state, 0, sizeof(WakeupState));
-		state->lock = &(GetNamedLWLockTranche("payout"))->lock;
+		state->lock = &(GetNamedLWLockTranche("payout"))[0].lock;
 		ConditionVariableInit(&state->answers);
 	}
 }
@@ -91,7 +92,10 @@ at_transaction_end(XactEvent event, void *arg)
 		return;
 	wake_pending = false;
 	if (event == XACT_EVENT_COMMIT)
+	{
+		crash_point("committed_before_wake");
 		wake_now();
+	}
 }
 
 void

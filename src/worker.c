@@ -2,7 +2,8 @@
  * worker.c: life of one database's worker, and its turn.
  *
  * One turn: wait on {latch, postmaster death, sockets, timer}; serve interrupts and reload; pump libcurl; then, in one
- * short durable transaction, record what ended and claim new work with its attempts; then start what was claimed.
+ * short durable transaction, record what ended and claim new work with its attempts; then start what was claimed; then, in another transaction,
+ * let a batch of due tokens expire.
  *
  * Invariants kept here:
  *	 - No transaction, snapshot or lock on a row is held while anything is waited for outside the database.
@@ -17,6 +18,7 @@
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "clock.h"
+#include "crash_point.h"
 #include "event_loop.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -107,7 +109,11 @@ may_turn(MemoryContext context)
 			orphans_left = bury_orphans();
 		if (armed)
 			channel_read_all();
+		if (armed && !incarnation_begun)
+			crash_point("begin_before_commit");
 		turn_commit();
+		if (armed && !incarnation_begun)
+			crash_point("begin_after_commit");
 		incarnation_begun = incarnation_begun || armed;
 	}
 	PG_CATCH();
@@ -136,8 +142,15 @@ turn(MemoryContext context)
 	if (orphans_left > 0)
 		next_turn_ms = Min(next_turn_ms, payout_unix_ms() + TURN_PAUSE_MS);
 	claim_due(&claimed, context);
-	next_turn_ms = Min(next_turn_ms, claim_next_due_ms(context));
+	if (!dlist_is_empty(&claimed))
+		crash_point("claimed_before_send");
 	exchange_start_all(&claimed);
+	if (claim_found_expiry())
+	{
+		http_pump(); /* what was started need not wait for this */
+		expire_due(context);
+	}
+	next_turn_ms = Min(next_turn_ms, claim_next_due_ms(context));
 }
 
 static void
@@ -224,6 +237,8 @@ payout_worker_main(Datum database)
 		MemoryContextSwitchTo(turn_context);
 		http_pump();
 		exchange_collect(&fresh);
+		if (!dlist_is_empty(&fresh))
+			crash_point("answer_before_record");
 		woken = woken || !dlist_is_empty(&fresh) || payout_unix_ms() >= due_ms;
 		while (!dlist_is_empty(&fresh))
 			dlist_push_tail(&ended, dlist_pop_head_node(&fresh));
@@ -231,6 +246,7 @@ payout_worker_main(Datum database)
 			turn(turn_context);
 		/* What was started leaves now; what ended at once is recorded in the next turn, without waiting. */
 		http_pump();
+		crash_point("after_send");
 		exchange_collect(&fresh);
 		MemoryContextSwitchTo(TopMemoryContext);
 		MemoryContextReset(turn_context);

@@ -1,6 +1,6 @@
 # Theatre.pm: what stands behind the demo: keys, a private server, the sandbox (bank and merchant's end), the relay; and
 # questions to each of them. It starts each program as a child and ends it by its pid, whatever happens; it decides
-# nothing about the flow. demo.pl alone enters.
+# nothing about the flow. demo.pl and the flows enter.
 package Theatre;
 
 use strict;
@@ -74,10 +74,12 @@ sub wait_for
 	}
 }
 
+sub log_of { my ($self, $name) = @_; return slurp($self->path("$name.log")); }
+
 sub logs
 {
 	my ($self) = @_;
-	return join '', map { my $text = slurp($self->path("$_->{name}.log")); $text eq '' ? '' : "---- $_->{name}\n" . substr($text, -2000) . "\n" }
+	return join '', map { my $text = $self->log_of($_->{name}); $text eq '' ? '' : "---- $_->{name}\n" . substr($text, -2000) . "\n" }
 		@{ $self->{pids} };
 }
 
@@ -128,6 +130,10 @@ sub start_server
 shared_preload_libraries = 'payout'
 payout.databases = '$database'
 payout.secret_file = '@{[ $self->path('secret') ]}'
+# the clock of expiry may be moved
+payout.testing = on
+# a refused call would be logged with the token that is written in it (applications pass it as a parameter)
+log_min_error_statement = panic
 # bank and merchant live on this machine and speak plain http
 payout.allow_hosts = '127.0.0.1'
 listen_addresses = ''
@@ -141,17 +147,34 @@ END
 	$self->{database} = $database;
 }
 
-sub conninfo { my ($self) = @_; return "host=$self->{dir} user=postgres dbname=$self->{database}"; }
+sub conninfo
+{
+	my ($self, $role) = @_;
+	return "host=$self->{dir} user=" . ($role || 'postgres') . " dbname=$self->{database}";
+}
 
-# One statement or several; %value become psql's variables :'name'. Answers rows of columns; dies with the error.
+# A run of psql, for IPC::Run. What is written with :'name' comes from %value; its key "as" names the role that asks.
+sub session
+{
+	my ($self, $sql, $out, $err, %value) = @_;
+	my $role = delete $value{as};
+	return ([ 'psql', '--no-psqlrc', '--quiet', '--no-align', '--tuples-only', '--field-separator', "\x1f", '-v', 'ON_ERROR_STOP=1',
+		'-v', 'VERBOSITY=verbose', '-d', $self->conninfo($role), map { ('-v', "$_=$value{$_}") } sort keys %value ],
+		'<', \$sql, '>', $out, '2>', $err);
+}
+
+sub split_rows { return map { [ split /\x1f/, $_, -1 ] } split /\n/, shift; }
+
+# SQLSTATE and message in psql's words, or nothing.
+sub error_of { return shift =~ /ERROR:\s+([0-9A-Z]{5}): ([^\n]*)/; }
+
+# One statement or several; %value as for session(). Answers rows of columns; dies with the error.
 sub rows
 {
 	my ($self, $sql, %value) = @_;
 	my ($out, $err) = ('', '');
-	my @command = ('psql', '--no-psqlrc', '--quiet', '--no-align', '--tuples-only', '--field-separator', "\x1f",
-		'-v', 'ON_ERROR_STOP=1', '-v', 'VERBOSITY=verbose', '-d', $self->conninfo, map { ('-v', "$_=$value{$_}") } sort keys %value);
-	IPC::Run::run(\@command, '<', \$sql, '>', \$out, '2>', \$err) or die "$err\n";
-	return map { [ split /\x1f/, $_, -1 ] } split /\n/, $out;
+	IPC::Run::run($self->session($sql, \$out, \$err, %value)) or die "$err\n";
+	return split_rows($out);
 }
 
 # The first column of the first row.
@@ -162,7 +185,45 @@ sub failure
 {
 	my ($self, @sql) = @_;
 	return if eval { $self->rows(@sql); 1 };
-	return $@ =~ /ERROR:\s+([0-9A-Z]{5}): ([^\n]*)/ ? ($1, $2) : die $@;
+	my @error = error_of($@);
+	return @error ? @error : die $@;
+}
+
+# Several calls in sessions of their own at the same moment, each [sql, %value]. Answers for each {row} or {error}.
+sub at_once
+{
+	my ($self, @calls) = @_;
+	my @runs = map { { call => $_, out => '', err => '' } } @calls;
+	# One harness for all: it feeds every session at once, where several would be fed one after the other.
+	my @sessions = map { ('&', $self->session($_->{call}[0], \$_->{out}, \$_->{err}, @{ $_->{call} }[1 .. $#{ $_->{call} }])) } @runs;
+	my $all = IPC::Run::start(@sessions[ 1 .. $#sessions ]);
+	IPC::Run::finish($all);
+	my @status = $all->full_results;
+	for my $i (grep { $status[$_] } 0 .. $#runs)
+	{
+		$runs[$i]{error} = [ error_of($runs[$i]{err}) ];
+		die $runs[$i]{err} unless @{ $runs[$i]{error} };
+	}
+	return map { $_->{error} ? { error => $_->{error} } : { row => (split_rows($_->{out}))[0] } } @runs;
+}
+
+# Moves the server's clock of expiry and schedules; 0 sets it right. The worker learns of it with this, others when
+# they connect.
+sub move_clock
+{
+	my ($self, $offset_s) = @_;
+	$self->query("alter system set payout.clock_offset = '${offset_s}s'");
+	$self->query('select pg_reload_conf()');
+	$self->wait_for('the clock', sub { $self->query('select abs(extract(epoch from payout.clock() - clock_timestamp()) - :offset) < 60', offset => $offset_s) eq 't' });
+}
+
+# The whole database as pg_dump writes it.
+sub dump_database
+{
+	my ($self) = @_;
+	my ($out, $err) = ('', '');
+	IPC::Run::run([ 'pg_dump', '-d', $self->conninfo ], '<', \undef, '>', \$out, '2>', \$err) or die "pg_dump: $err\n";
+	return $out;
 }
 
 # Starts one of the sandbox's programs; answers the ports it prints.
@@ -183,6 +244,14 @@ sub control
 		defined $body ? { content => JSON::PP::encode_json($body) } : {});
 	die "control $what: $answer->{status} $answer->{content}\n" unless $answer->{success};
 	return JSON::PP::decode_json($answer->{content});
+}
+
+# What the merchant's web server received of one payout: each [type, verified], oldest first.
+sub webhooks_of
+{
+	my ($self, $merchant, $reference) = @_;
+	return map { [ $_->{type}, $_->{verified} ] } grep { $_->{body}{data}{reference_no} eq $reference }
+		@{ $self->control('GET', "webhooks?merchant_id=$merchant")->{webhooks} };
 }
 
 # Lines of the bank's journal of one event, decoded.

@@ -37,7 +37,7 @@ my $t = PayoutTest->new(sandbox => { webhook_secrets => { FLOWERSHOP => $sandbox
 # Functions: signature and result from the catalog, callers from the one list in C.
 my %kinds = PayoutTest::slurp('src/entry.c') =~ /^\t\{"(\w+)", ([A-Z_| ]+)\},$/mg;
 $kinds{check_status} = 'ACCESS_MERCHANT | ACCESS_OPERATOR';
-my %callers = ('ACCESS_MERCHANT' => 'merchant', 'ACCESS_OPERATOR' => 'operator', 'ACCESS_MERCHANT | ACCESS_OPERATOR' => 'merchant, operator');
+my %callers = ('ACCESS_MERCHANT' => 'merchant', 'ACCESS_CVS' => 'cvs', 'ACCESS_OPERATOR' => 'operator', 'ACCESS_MERCHANT | ACCESS_OPERATOR' => 'merchant, operator');
 my @functions = map { [ split /\|/ ] } split /\n/, $t->sql(q(
 	select p.proname, case p.prokind when 'p' then 'CALL ' else '' end || 'payout.' || p.proname || '(' || pg_get_function_arguments(p.oid) || ')',
 		case p.prokind when 'p' then 'state' else pg_get_function_result(p.oid) end
@@ -75,7 +75,7 @@ is(lines(map { join ' | ', @$_[0 .. 3] } table('Options')), lines(split /\n/, $t
 # States, moves, events
 is(lines(map { $_->[0] } table('States')), $t->sql('select to_state from payout.allowed_move union select from_state from payout.allowed_move order by 1'), 'states');
 is(lines(map { "$_->[0] $_->[1]" } grep { $_->[1] ne 'registration' } table('States')),
-	lines(split /\n/, $t->sql(q(select to_state || ' ' || string_agg(from_state, ', ' order by from_state) from payout.allowed_move group by to_state))), 'moves');
+	lines(split /\n/, $t->sql(q(select to_state || ' ' || string_agg(distinct from_state, ', ' order by from_state) from payout.allowed_move group by to_state))), 'moves');
 is(lines(map { $_->[0] } table('Events and notifications')), lines(split /\n/, $t->sql(q(select unnest(choices) from payout.option_definition where name = 'notify_events'))), 'events');
 
 # Views, health checks, retries

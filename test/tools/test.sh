@@ -2,7 +2,7 @@
 # The body of `make test`, started by enter.sh in a private copy of the tree. Runs every kind of
 # test there is and ends with one line, "N passed, N failed", over all of them.
 #
-# PART=lists|unit|sandbox|regress|isolation|tap   one kind alone (several: PART="regress tap")
+# PART=lists|unit|sandbox|regress|isolation|tap|crash   one kind alone (several: PART="regress tap")
 # TESTS="name..."     of regress, isolation and TAP only the tests of these names, without endings
 # WERROR=0            warnings are no errors (for builds with unusual flags)
 # PROVE_JOBS=2        TAP files at a time
@@ -12,7 +12,7 @@
 set -euo pipefail
 
 tree=$PWD
-all_parts="lists unit sandbox regress isolation tap"
+all_parts="lists unit sandbox regress isolation tap crash"
 parts=${PART:-$all_parts}
 total_passed=0
 total_failed=0
@@ -254,21 +254,46 @@ part_isolation()
 }
 
 # The environment is what PGXS gives to TAP tests.
+# usage: prove_files FOLDER FILE...
 prove_files()
 {
-	export TESTDIR=$BUILD_DIR/tap
+	export TESTDIR=$1
 	export TESTDATADIR=$TESTDIR/tmp_check
-	export PG_TEST_PORT_DIR=$TESTDIR/ports
+	export PG_TEST_PORT_DIR=$BUILD_DIR/ports
 	export PGPORT=65432
 	export top_builddir=$TESTDIR
+	shift
 	rm -rf "$TESTDIR"
-	mkdir -p "$TESTDIR"
+	mkdir -p "$TESTDIR" "$PG_TEST_PORT_DIR"
 	prove -j "${PROVE_JOBS:-2}" -I "$PGXS_DIR/src/test/perl" -I test/t "$@"
+}
+
+# usage: run_tap KIND FOLDER NAME...
+run_tap()
+{
+	local kind=$1 folder=$2 files name status=0 passed=0 failed=0
+	shift 2
+	files=("${@/#/$folder/}")
+	files=("${files[@]/%/.pl}")
+	logged "$kind" prove_files "$BUILD_DIR/$kind" "${files[@]}" || status=$?
+
+	for name in "$@"; do
+		if grep -qE "^$folder/$name\.pl \.+ +ok" "$LOGS/$kind.log"; then
+			passed=$((passed + 1))
+		else
+			failed=$((failed + 1))
+			show_end 80 "$BUILD_DIR/$kind/tmp_check/log/regress_log_$name"
+		fi
+	done
+	if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
+		failed=1
+	fi
+	record "$kind" "$passed" "$failed"
 }
 
 part_tap()
 {
-	local names files name status=0 passed=0 failed=0
+	local names
 	headline "TAP tests"
 	mapfile -t names < <(names_of test/t pl)
 	if [ ${#names[@]} -eq 0 ]; then
@@ -277,22 +302,25 @@ part_tap()
 	fi
 	need_extension || return 0
 	need_sandbox || return 0
-	files=("${names[@]/#/test/t/}")
-	files=("${files[@]/%/.pl}")
-	logged tap prove_files "${files[@]}" || status=$?
+	run_tap tap test/t "${names[@]}"
+}
 
-	for name in "${names[@]}"; do
-		if grep -qE "^test/t/$name\.pl \.+ +ok" "$LOGS/tap.log"; then
-			passed=$((passed + 1))
-		else
-			failed=$((failed + 1))
-			show_end 80 "$BUILD_DIR/tap/tmp_check/log/regress_log_$name"
-		fi
-	done
-	if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
-		failed=1
+# Tests that need the places to die at: with a developer build in a stage of its own.
+part_crash()
+{
+	local names
+	headline "crash tests"
+	mapfile -t names < <(names_of test/crash pl)
+	if [ ${#names[@]} -eq 0 ]; then
+		echo "no crash tests${TESTS:+ of these names}"
+		return
 	fi
-	record tap "$passed" "$failed"
+	need_sandbox || return 0
+	if ! logged developer_build bash test/tools/developer.sh; then
+		record "developer build" 0 1
+		return 0
+	fi
+	PATH=$BUILD_DIR/developer/stage$("$PG_CONFIG" --bindir):$PATH run_tap crash test/crash "${names[@]}"
 }
 
 # ---------------------------------------------------------------------------

@@ -22,5 +22,6 @@ extern void test_timestamp(void);
 extern void test_code(void);
 extern void test_outcome(void);
 extern void test_backoff(void);
+extern void test_token(void);
 
 #endif /* UNIT_H */

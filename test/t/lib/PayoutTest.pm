@@ -174,7 +174,7 @@ sub set_up
 		status_delay_s => 0, linger_ms => 0, %{ $self->{option}{channel} || {} } });
 	my $merchant = JSON::PP::encode_json({
 		notify_events => [qw(account.checked payout.approved payout.paid payout.failed payout.suspect payout.rejected
-			payout.cancelled payout.returned payout.disputed)], %{ $self->{option}{merchant} || {} } });
+			payout.cancelled payout.returned payout.disputed payout.expired payout.reversed)], %{ $self->{option}{merchant} || {} } });
 	my $balance = $self->{option}{balance} || 100000000;
 	my $keys = join '', map { $self->secret_sql(@$_) } (
 		[ 'channel:BANK1', 'private_key', slurp("$self->{dir}/ours.pem") ],
@@ -190,7 +190,8 @@ sub set_up
 	$self->{node}->safe_psql('app', "select payout.create_channel('BANK1', 'snap', '" . $self->bank_url . "', '$channel');
 		$keys $merchants
 		select payout.create_bank('CENA', 'BCA', 'BANK1', '{\"wire_code\": \"014\"}');
-		select payout.create_bank('OWNB', 'Own bank', 'BANK1', '{\"internal\": true}');");
+		select payout.create_bank('OWNB', 'Own bank', 'BANK1', '{\"internal\": true}');
+		select payout.create_cvs('STORE1', 'First store'), payout.create_cvs('STORE2', 'Second store');");
 	$self->arm unless exists $self->{option}{armed} && !$self->{option}{armed};
 }
 
@@ -214,11 +215,11 @@ sub sql
 	return $self->{node}->safe_psql('app', $sql);
 }
 
-# The SQLSTATE that a statement fails with; 00000 when it does not.
+# The SQLSTATE that a statement fails with, in "app" or another database; 00000 when it does not.
 sub sqlstate
 {
-	my ($self, $sql) = @_;
-	my ($status, $out, $err) = $self->{node}->psql('app', $sql, on_error_stop => 1, extra_params => [ '-v', 'VERBOSITY=verbose' ]);
+	my ($self, $sql, $database) = @_;
+	my ($status, $out, $err) = $self->{node}->psql($database || 'app', $sql, on_error_stop => 1, extra_params => [ '-v', 'VERBOSITY=verbose' ]);
 	return '00000' if $status == 0;
 	return $err =~ /(?:ERROR|FATAL):\s+([0-9A-Z]{5}):/ ? $1 : "? $err";
 }
@@ -277,6 +278,86 @@ sub pay
 	return $txid;
 }
 
+# Registers a cashout and answers its TXID. Options: merchant, reference, amount, name.
+sub register_cashout
+{
+	my ($self, %option) = @_;
+	return $self->sql(sprintf "select txid from payout.register_cashout('%s', '%s', %s, '%s', '081234567890')",
+		$option{merchant} || 'MERCHANT01', $option{reference} || 'REF' . ++$reference, $option{amount} || 50000,
+		$option{name} || 'Budi Santoso');
+}
+
+# The token that the approval of a cashout answers with, for once.
+sub issue_token
+{
+	my ($self, $txid) = @_;
+	return $self->sql("select cashout_token from payout.approve(left('$txid', 10), '$txid')");
+}
+
+# Registers and approves a cashout; answers its TXID and its token. Options as for register_cashout.
+sub issue
+{
+	my ($self, %option) = @_;
+	my $txid = $self->register_cashout(%option);
+	return ($txid, $self->issue_token($txid));
+}
+
+# The statements of a store. Options: cvs, terminal, reference (a new one each time), columns.
+sub validate_sql
+{
+	my ($self, $token, %option) = @_;
+	return sprintf "select %s from payout.cashout_validate('%s', '%s', '%s', '%s')", $option{columns} || 'txid',
+		$option{cvs} || 'STORE1', $token, $option{terminal} || 'T1', $option{reference} || 'CVS' . ++$reference;
+}
+
+sub confirm_sql
+{
+	my ($self, $token, %option) = @_;
+	return sprintf "select %s from payout.cashout_confirm('%s', '%s', '%s')", $option{columns} || 'state',
+		$option{cvs} || 'STORE1', $token, $option{reference} || 'CVS' . ++$reference;
+}
+
+sub reverse_sql
+{
+	my ($self, $token, %option) = @_;
+	return sprintf "select %s from payout.cashout_reverse('%s', '%s', '%s', 'the customer left')", $option{columns} || 'state',
+		$option{cvs} || 'STORE1', $token, $option{reference} || 'CVS' . ++$reference;
+}
+
+# The same, done.
+sub validate { my ($self, @call) = @_; return $self->sql($self->validate_sql(@call)); }
+sub confirm { my ($self, @call) = @_; return $self->sql($self->confirm_sql(@call)); }
+sub reverse_it { my ($self, @call) = @_; return $self->sql($self->reverse_sql(@call)); }
+
+# The last digit of a token, for the digits before it.
+sub check_digit
+{
+	my ($digits) = @_;
+	my ($sum, $twice) = (0, 1);
+	for my $digit (reverse split //, $digits)
+	{
+		$sum += $twice ? (2 * $digit > 9 ? 2 * $digit - 9 : 2 * $digit) : $digit;
+		$twice = !$twice;
+	}
+	return (10 - $sum % 10) % 10;
+}
+
+# A token that is written as a merchant's own are, and is none.
+sub random_token
+{
+	my ($slot, $length) = @_;
+	my $digits = sprintf('%04d', $slot) . join('', map { int rand 10 } 6 .. ($length || 16));
+	return $digits . check_digit($digits);
+}
+
+# Waits until the merchant has been told of an event of a payout, signed.
+sub wait_told
+{
+	my ($self, $txid, $type) = @_;
+	return $self->wait_for("the merchant is told $type of $txid", sub {
+		grep { $_->{type} eq $type && $_->{verified} && $_->{body}{data}{txid} eq $txid } @{ $self->webhooks(substr $txid, 0, 10) } });
+}
+
 sub state
 {
 	my ($self, $txid) = @_;
@@ -329,13 +410,14 @@ sub set_clock
 	$self->wait_sql("select payout.clock() > clock_timestamp() + interval '${seconds} s' - interval '1 s'");
 }
 
-# Nothing is out of order, and the bank's books say the same as ours.
+# Nothing is out of order, and the bank's books say the same as ours; of stores the bank knows nothing.
 sub sound
 {
 	my ($self, $name) = @_;
 	is($self->sql('select * from payout.verify()'), '', "$name: verify() is empty");
 	my $books = $self->control('GET', 'books?summary=1');
-	is($self->sql("select coalesce(sum(case when credit_account like 'settlement/%' then amount when debit_account like 'settlement/%' then -amount end), 0)::numeric(18,2) from payout.transfer"),
+	is($self->sql("select coalesce(sum(case when credit_account like 'settlement/%' then amount when debit_account like 'settlement/%' then -amount end), 0)::numeric(18,2) from payout.transfer
+		where credit_account not like 'settlement/cvs:%' and debit_account not like 'settlement/cvs:%'"),
 		$books->{paid_total}, "$name: the bank's books say the same");
 }
 
