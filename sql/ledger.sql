@@ -71,4 +71,11 @@ select day_total from payout.balance where merchant_id = 'LEDGER0001';
 update payout.balance set day_total = 14100.01 where merchant_id = 'LEDGER0001';
 -- nobody can make it negative
 update payout.balance set available = -1 where merchant_id = 'LEDGER0001';
+-- where a payout's money is, is found by an index: each approval of a cashout asks
+begin;
+set local enable_seqscan = off;
+select seq_scan as scans from pg_stat_xact_user_tables where relid = 'payout.transfer'::regclass \gset
+select payout.money_position('LEDGER0001', test.txid('D1'));
+select seq_scan - :scans as scans_of_all_transfers from pg_stat_xact_user_tables where relid = 'payout.transfer'::regclass;
+commit;
 select check_name, detail from payout.verify();

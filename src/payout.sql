@@ -326,7 +326,12 @@ return (select case
 	when bool_or(kind = 'refund') then 'refunded'
 	when bool_or(kind = 'deduct') then 'in_transit'
 	else 'none' end
-	from payout.transfer where merchant_id = p_merchant_id and txid = p_txid);
+	-- two parts, as each has an index of its own
+	from (select t.kind from payout.transfer t
+		  where t.merchant_id = p_merchant_id and t.txid = p_txid and t.kind not in ('loss', 'loss_return')
+		  union all
+		  select t.kind from payout.transfer t
+		  where t.merchant_id = p_merchant_id and t.txid = p_txid and t.kind in ('loss', 'loss_return')) k);
 comment on function payout.money_position(text, text) is 'where a payout''s money is by its transfers: none, in_transit, settled, refunded, returned or lost';
 
 create function payout.money_needed(p_merchant_id text, p_txid text, p_state text) returns text
