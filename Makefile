@@ -178,6 +178,13 @@ test-long:
 sanitize:
 	@$(ENTER) --packages sanitize test/tools/sanitize.sh
 
+# SECONDS=60 SEED=1: how long, and which of the campaigns.
+crashtest:
+	@SECONDS_TO_RUN=$(SECONDS) SEED=$(SEED) $(ENTER) test/simulate/crashtest.sh
+
+crashtest-selfcheck:
+	@SECONDS_TO_RUN=$(SECONDS) SEED=$(SEED) $(ENTER) test/simulate/crashtest.sh --selfcheck
+
 bench:
 	@bash -o pipefail -c '$(ENTER) test/bench/tokens.sh | tee test/bench/tokens.txt'
 
@@ -201,8 +208,8 @@ check-lists:
 clean: clean-programs
 
 clean-programs:
-	@for folder in test/unit test/sandbox; do \
+	@for folder in test/unit test/sandbox test/simulate; do \
 		if [ -f $$folder/Makefile ]; then $(MAKE) -s -C $$folder clean; fi; \
 	done
 
-.PHONY: all install uninstall installcheck clean clean-programs demo test test-long sanitize bench coverage unit format check-format check-lists
+.PHONY: all install uninstall installcheck clean clean-programs demo test test-long sanitize crashtest crashtest-selfcheck bench coverage unit format check-format check-lists

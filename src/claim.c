@@ -146,19 +146,24 @@ claim_in_transaction(int parts, dlist_head *all, MemoryContext context)
 {
 	dlist_head claimed = DLIST_STATIC_INIT(claimed);
 	ErrorData *volatile error = NULL;
+	volatile bool has_claimed = false;
 
 	PG_TRY();
 	{
 		turn_begin();
 		claim_parts(parts, &claimed);
+		has_claimed = !dlist_is_empty(&claimed);
 		if (mutation("send_before_commit"))
 		{
 			exchange_start_all(&claimed);
-			http_pump();
+			for (int i = 0; i < 20; i++, pg_usleep(1000))
+				http_pump();
 		}
-		crash_point("claim_before_commit");
+		if (has_claimed)
+			crash_point("claim_before_commit");
 		turn_commit();
-		crash_point("claim_after_commit");
+		if (has_claimed)
+			crash_point("claim_after_commit");
 	}
 	PG_CATCH();
 	{

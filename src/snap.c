@@ -10,6 +10,7 @@
 #include <ctype.h>
 
 #include "clock.h"
+#include "crash_point.h"
 #include "exchange.h"
 #include "json_read.h"
 #include "lib/stringinfo.h"
@@ -80,6 +81,15 @@ snap_moment(TimestampTz at, bool with_ms)
 	return text;
 }
 
+/* The key under which the bank knows a payout for ever, so that it pays no order twice. */
+static const char *
+reference_of(const BankItem *item)
+{
+	if (mutation("forget_idempotency_key"))
+		return psprintf("%s%04d", item->txid, (int) (payout_unix_ms() % 10000));
+	return item->txid;
+}
+
 static void
 write_bulk(StringInfo body, const BankOrder *order)
 {
@@ -100,7 +110,7 @@ write_bulk(StringInfo body, const BankOrder *order)
 		const BankItem *item = &order->items[i];
 
 		appendStringInfoString(body, i > 0 ? ",{" : "{");
-		put(body, "partnerReferenceNo", item->txid, 64);
+		put(body, "partnerReferenceNo", reference_of(item), 64);
 		put(body, "bankCode", item->wire_code, 11);
 		put(body, "beneficiaryAccountNo", item->account_no, 34);
 		put(body, "beneficiaryAccountName", item->beneficiary_name, 100);
@@ -115,7 +125,7 @@ write_transfer(StringInfo body, const BankOrder *order)
 {
 	const BankItem *item = &order->items[0];
 
-	put(body, "partnerReferenceNo", item->txid, 64);
+	put(body, "partnerReferenceNo", reference_of(item), 64);
 	put_amount(body, item->amount);
 	if (order->service == 18)
 	{

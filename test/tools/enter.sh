@@ -42,7 +42,7 @@ copy_tree()
 {
 	find "$BUILD_DIR/tree" -type f ! -name '*.o' ! -name '*.d' ! -name '*.so' -delete
 	tar --create --directory="$top" --exclude=./.git --exclude='*.o' --exclude='*.d' --exclude='*.so' \
-		--exclude='./payout--*.sql' --exclude=./test/sandbox/sandbox --exclude=./test/sandbox/relay . |
+		--exclude='./payout--*.sql' --exclude=./test/sandbox/sandbox --exclude=./test/sandbox/relay --exclude=./test/simulate/client . |
 		tar --extract --directory="$BUILD_DIR/tree" --no-same-owner
 }
 

@@ -320,7 +320,11 @@ part_crash()
 		record "developer build" 0 1
 		return 0
 	fi
-	PATH=$BUILD_DIR/developer/stage$("$PG_CONFIG" --bindir):$PATH run_tap crash test/crash "${names[@]}"
+	if ! logged clients_build make -s -C test/simulate; then
+		record "clients build" 0 1
+		return 0
+	fi
+	PROVE_JOBS=1 PATH=$BUILD_DIR/developer/stage$("$PG_CONFIG" --bindir):$PATH run_tap crash test/crash "${names[@]}"
 }
 
 # ---------------------------------------------------------------------------

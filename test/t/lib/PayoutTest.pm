@@ -164,6 +164,16 @@ sub start_relay
 	($self->{relay}) = $self->start_program('relay', '--port', $self->{relay_port}, '--conninfo', $self->{node}->connstr('app'));
 }
 
+# The relay follows the server to another place.
+sub restart_relay
+{
+	my $self = shift;
+	$self->{relay}->signal('KILL');
+	eval { $self->{relay}->finish };
+	@{ $self->{children} } = grep { $_ != $self->{relay} } @{ $self->{children} };
+	$self->start_relay;
+}
+
 sub bank_url { my $self = shift; return "http://127.0.0.1:$self->{bank_port}/bank"; }
 
 sub set_up

@@ -1,0 +1,140 @@
+# campaign.pl: clients ask for everything at once while a saboteur breaks things; then all comes to rest, and three books
+# must agree: ours, the bank's, and what the clients were told. Prints one line of counters; exit 1 when one is not zero.
+#
+# usage: campaign.pl [--seconds N] [--seed N] [--clients N] [--no-standby] [--sync-off] [--mutation NAME] [--verbose]
+#
+# The seed decides what the clients ask and what is broken in which order; the moments depend on the machine as well.
+use strict;
+use warnings;
+use lib 'test/t/lib', 'test/simulate';
+use IO::Handle ();
+use Getopt::Long qw(GetOptions);
+use IPC::Run ();
+use PayoutTest;
+use Saboteur;
+use Test::More;
+use Time::HiRes qw(sleep time);
+use Witness;
+
+# PostgreSQL's test modules send the output of a test to its log; ours is for the eye.
+my $screen;
+BEGIN { open $screen, '>&', \*STDOUT or die $!; $screen->autoflush(1) }
+
+Test::More->builder->no_ending(1);
+my %option = (seconds => 60, seed => 1, clients => 6, standby => 1);
+GetOptions(\%option, 'seconds=i', 'seed=i', 'clients=i', 'standby!', 'sync-off', 'mutation=s', 'verbose') or exit 2;
+srand $option{seed};
+
+my $merchants = 20;
+my $hot = 2;
+my @ids = map { sprintf 'SIMM%06d', $_ } 0 .. $merchants - 1;
+
+# Faults that are committed on purpose, to see whether the campaign notices. Those with SQL are put into the database;
+# the others the developer build commits by itself.
+my %mutations = (
+	send_before_commit => '', timeout_is_failed => '',
+	refund_on_suspect => "update payout.allowed_move set money = 'refund' where kind = 'disbursement' and to_state = 'suspect'",
+	skip_fence => 'create function public.forget() returns trigger language plpgsql as $$ begin new.was_unknown := false; return new; end $$;
+		create trigger forget before update on payout.batch for each row execute function public.forget()',
+	forget_idempotency_key => '');
+die "no such mutation: $option{mutation}\n" if $option{mutation} && !exists $mutations{ $option{mutation} };
+
+my $t = PayoutTest->new(
+	conf => [ 'max_connections = 60', 'max_wal_senders = 5', 'payout.token_ttl = 2h', 'payout.reservation_ttl = 10min', 'payout.token_tries = 1000' ],
+	sandbox => { webhook_secrets => { map { $_ => 'whsec_' . PayoutTest::webhook_key() } 'MERCHANT01', 'MERCHANT02', @ids }, seed => $option{seed} },
+	channel => { not_found_grace_s => 1, not_found_count => 2, batch_size_max => 20, linger_ms => 20, request_timeout_ms => 2000, status_delay_s => 0 });
+my $crash_file = "$t->{dir}/crash";
+my $conninfo_file = "$t->{dir}/conninfo";
+my $log_dir = "$t->{dir}/told";
+mkdir $log_dir or die $!;
+my @points = sort { $a cmp $b } keys %{ { map { $_ => 1 } map { PayoutTest::slurp($_) =~ /\bcrash_point\("(\w+)"\)/g } glob 'src/*.c' } };
+my $saboteur = Saboteur->new(test => $t, began => time, screen => $option{verbose} ? $screen : undef, points => \@points, crash_file => $crash_file,
+	conninfo_file => $conninfo_file);
+
+sub rows { return map { [ split /\|/, $_, -1 ] } split /\n/, $saboteur->insist($_[0]) }
+
+sub prepare
+{
+	$t->{node}->append_conf('postgresql.conf', "payout.crash_file = '$crash_file'\npayout.mutation = '" . ($option{mutation} || '') . "'");
+	$t->{node}->reload;
+	my $merchant = '{"fee": {"online": {"flat": 2500}, "cashout": {"flat": 5000}}, "on_name_differs": "pass"}';
+	for my $id (@ids)
+	{
+		$t->sql("select payout.create_merchant('$id', 'Merchant', 'http://127.0.0.1:$t->{bank_port}/merchant/$id', '$merchant');"
+			. $t->secret_sql("merchant:$id", 'webhook_secret', 'whsec_' . PayoutTest::webhook_key())
+			. "select payout.top_up('$id', 3000000, 'first')");
+	}
+	$t->sql("select payout.alter_cvs(c, '{\"token_tries\": 100000}') from unnest('{STORE1,STORE2}'::text[]) c");
+	$t->sql("insert into payout.retry_policy (lane, source, base_ms, max_ms, tries_max)
+		select lane, 'operator', 50, 1000, tries_max from payout.retry_policy where source = 'shipped'");
+	$t->sql($mutations{ $option{mutation} }) if $option{mutation} && $mutations{ $option{mutation} };
+	PayoutTest::write_file($conninfo_file, $t->{node}->connstr('app') . "\n");
+}
+
+sub start_clients
+{
+	my @command = ('test/simulate/client', '--conninfo-file', $conninfo_file, '--seed', $option{seed}, '--clients', $option{clients},
+		'--seconds', $option{seconds} + 600, '--log', $log_dir, '--first-id', "S$option{seed}", '--merchants', $merchants, '--hot', $hot);
+	push @command, '--sync-off' if $option{'sync-off'};
+	my $out = '';
+	my $err = '';
+	my $handle = IPC::Run::start(\@command, '<', \undef, '>', \$out, '2>', \$err);
+	push @{ $t->{children} }, $handle;
+	return { handle => $handle, out => \$out, err => \$err };
+}
+
+sub stop_clients
+{
+	my ($clients) = @_;
+	$clients->{handle}->signal('TERM');
+	$clients->{handle}->finish;
+	@{ $t->{children} } = grep { $_ != $clients->{handle} } @{ $t->{children} };
+	print $screen ${ $clients->{out} };
+	my @strange = split /\n/, ${ $clients->{err} };
+	print $screen "$_\n" for @strange > 20 ? @strange[ 0 .. 19 ] : @strange;
+}
+
+# Everything that can end by itself ends: schedules and tokens become due, the bank answers, messages are delivered.
+sub drain
+{
+	$saboteur->clock_advanced(2 * 86400);
+	my $open = "select count(*) from payout.payout p where p.final_at is null and p.state not in ('registered', 'disputed')
+		and not (p.kind = 'cashout' and p.state = 'suspect')
+		and not exists (select from payout.hold h where h.merchant_id = p.merchant_id and h.txid = p.txid)";
+	my $ends = time + 120;
+	while (time < $ends)
+	{
+		my $left = $saboteur->insist("select ($open) + (select count(*) from payout.notification where delivered_at is null and given_up_at is null)
+			+ (select count(*) from payout.attempt where outcome is null)");
+		last if $left == 0;
+		sleep 0.2;
+	}
+}
+
+prepare();
+my $clients = start_clients();
+my $ends = time + $option{seconds};
+my $primary_lost_at = time + 10 + rand 20;
+while (time < $ends)
+{
+	sleep 0.1 + rand 0.9;
+	die "the clients ended: ${ $clients->{err} }\n" if !$clients->{handle}->pumpable;
+	$clients->{handle}->pump_nb;
+	if ($option{standby} && time > $primary_lost_at)
+	{
+		$saboteur->act('primary_lost');
+		$primary_lost_at = time + 30 + rand 60;
+	}
+	$saboteur->act;
+}
+stop_clients($clients);
+$saboteur->rest;
+drain();
+
+my $witness = Witness->new(server => \&rows, journal => "$t->{dir}/journal", logs => [ glob "$log_dir/client_*.log" ]);
+my $counters = $witness->compare;
+print $screen "  $_\n" for @{ $witness->{named} };
+printf $screen "crashtest: seed=%d seconds=%d payouts=%d paid=%d kills=%d faults=%d promotions=%d %s\n", @option{qw(seed seconds)},
+	scalar keys %{ $witness->{payout} }, $witness->{paid}, $saboteur->{kills}, $saboteur->{faults}, $saboteur->{promotions},
+	join ' ', map { "$_=$counters->{$_}" } qw(paid_twice lost overdrawn unbalanced told_wrong stuck);
+exit(grep({ $_ } values %$counters) ? 1 : 0);
