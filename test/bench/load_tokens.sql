@@ -34,3 +34,4 @@ from (select merchant_id, count(*) * 50000 as amount from loaded group by 1) s w
 insert into public.probe select :tokens, txid, token from loaded order by random() limit 2000;
 commit;
 vacuum (analyze) payout.payout, payout.cashout_token, payout.transfer, payout.payout_event, payout.balance;
+checkpoint;

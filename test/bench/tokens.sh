@@ -23,7 +23,7 @@ start_server()
 		shared_preload_libraries = 'payout'
 		payout.testing = on
 		payout.secret_file = '$folder/secret'
-		shared_buffers = 1GB
+		shared_buffers = 2GB
 		max_wal_size = 8GB
 		checkpoint_timeout = 30min
 		track_commit_timestamp = on

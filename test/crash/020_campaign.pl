@@ -1,4 +1,5 @@
-# 020_campaign.pl: the short form of `make crashtest`: half a minute of clients and a saboteur, after which three books agree.
+# 020_campaign.pl: the short form of `make crashtest`: half a minute of clients and a saboteur (LONG=1: half an hour), after
+# which three books agree.
 # With clients that do not wait for the disk the same campaign must report a loss: it can fail.
 use strict;
 use warnings;
@@ -23,7 +24,7 @@ sub campaign
 	return ($status, \%counter);
 }
 
-my ($status, $counter) = campaign('--seconds', 30, '--seed', 1);
+my ($status, $counter) = campaign('--seconds', $ENV{LONG} ? 1800 : 30, '--seed', 1);
 is($status, 0, 'three books agree');
 is($counter->{$_}, 0, "$_=0") for qw(paid_twice lost overdrawn unbalanced told_wrong stuck);
 cmp_ok($counter->{payouts}, '>', 500, 'of many payouts');

@@ -29,7 +29,7 @@ fi
 
 # Each fault that is committed on purpose must be noticed.
 missed=0
-for fault in send_before_commit timeout_is_failed refund_on_suspect skip_fence forget_idempotency_key; do
+for fault in send_before_commit timeout_is_failed refund_on_suspect skip_fence forget_idempotency_key credit_before_commit; do
 	if campaign --mutation "$fault" >"$LOGS/selfcheck_$fault.log" 2>&1; then
 		echo "$fault: MISSED"
 		missed=$((missed + 1))
