@@ -99,7 +99,7 @@ select payout.cashout_validate('PRIVILEGE1', :'token', 'T1', 'R1');
 select amount, currency, beneficiary_name from payout.cashout_validate('PRIVILEGE2', :'token', 'T1', 'R1');
 select payout.inquiry('PRIVILEGE1', :'txid');
 select state, amount, currency, cvs_reference from payout.cashout_confirm('PRIVILEGE2', :'token', 'R1');
-select payout.find_token(:'token');
+select payout.present_token(:'token', 'PRIVSTORE', 'R1');
 select payout.issue_token(null, now());
 select count(*) from payout.cashout_token;
 select count(*) from payout.redemption;

@@ -54,25 +54,6 @@ set search_path = pg_catalog, pg_temp
 return regexp_replace(value, '(\S)\S*', '\1***', 'g');
 comment on function payout.masked_name(text) is 'the initials of a name';
 
--- The token with these digits, replaced ones included; all null when there is none.
-create function payout.find_token(p_token text) returns payout.cashout_token
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-	-- By itself, so that the digits are in no plan.
-	presented bytea := payout.token_digest(p_token);
-	t payout.cashout_token;
-begin
-	select * into t from payout.cashout_token q where q.digest = presented;
-	if payout.token_matches(t.digest, presented) then
-		return t;
-	end if;
-	return null;
-end
-$$;
-comment on function payout.find_token(text) is 'the token with these digits, or a row of nulls';
-
 -- Counts a wrong try and raises. p_terminal is empty where the call names none.
 create function payout.refuse_token(c payout.cvs, p_terminal text, p_expired boolean) returns void
 language plpgsql
@@ -90,26 +71,32 @@ end
 $$;
 comment on function payout.refuse_token(payout.cvs, text, boolean) is 'counts a wrong token and raises PY010, or PY011 for one that has expired';
 
-create type payout.locked_redemption as (t payout.cashout_token, p payout.payout, r payout.redemption);
-comment on type payout.locked_redemption is 'a token, its payout, and a store''s row of the reference, as they are while the payout is locked';
+create type payout.presented_token as (t payout.cashout_token, p payout.payout, r payout.redemption);
+comment on type payout.presented_token is 'a token, its payout, and the store''s row of the reference, as they are while the payout is locked';
 
-create function payout.lock_redemption(p_token payout.cashout_token, p_cvs_code text, p_cvs_reference text)
-returns payout.locked_redemption
+-- What a store presents: the token with these digits (replaced ones included), its payout, locked, and what the store has
+-- done under the reference. All null when there is no such token.
+create function payout.present_token(p_token text, p_cvs_code text, p_cvs_reference text) returns payout.presented_token
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	l payout.locked_redemption;
+	-- By itself, so that the digits are in no plan.
+	presented bytea := payout.token_digest(p_token);
+	f payout.presented_token;
 begin
-	l.p := payout.find_payout(p_token.merchant_id, p_token.txid, true);
+	f.t := (select q from payout.cashout_token q where q.digest = presented);
+	if payout.token_matches((f.t).digest, presented) is not true then
+		return null;
+	end if;
+	f.p := payout.find_payout((f.t).merchant_id, (f.t).txid, true);
 	-- In statements of their own: they see what the lock was waited for.
-	l.t := (select q from payout.cashout_token q
-			where q.merchant_id = p_token.merchant_id and q.txid = p_token.txid and q.token_no = p_token.token_no);
-	l.r := (select q from payout.redemption q where q.cvs_code = p_cvs_code and q.cvs_reference = p_cvs_reference);
-	return l;
+	f.t := (select q from payout.cashout_token q where q.digest = presented);
+	f.r := (select q from payout.redemption q where q.cvs_code = p_cvs_code and q.cvs_reference = p_cvs_reference);
+	return f;
 end
 $$;
-comment on function payout.lock_redemption(payout.cashout_token, text, text) is 'locks the payout of a token, then reads the token and the store''s reference';
+comment on function payout.present_token(text, text, text) is 'finds a token by its digits, locks its payout, and reads the store''s reference; all null for no such token';
 
 create function payout.is_of_token(r payout.redemption, t payout.cashout_token) returns boolean
 language sql immutable
@@ -155,7 +142,7 @@ declare
 	t payout.cashout_token;
 	p payout.payout;
 	r payout.redemption;
-	l payout.locked_redemption;
+	f payout.presented_token;
 	started timestamptz := payout.clock();
 begin
 	perform payout.require_text('terminal', p_terminal, 1, 64, 'visible', 'PY016'), payout.require_reference(p_cvs_reference);
@@ -166,13 +153,10 @@ begin
 	perform payout.require_armed();
 	perform payout.require_unlocked(p_cvs_code, p_terminal, payout.option('cvs', c.options, 'token_tries')::integer);
 
-	t := payout.find_token(p_token);
-	if t.txid is not null then
-		l := payout.lock_redemption(t, p_cvs_code, p_cvs_reference);
-		t := l.t;
-		p := l.p;
-		r := l.r;
-	end if;
+	f := payout.present_token(p_token, p_cvs_code, p_cvs_reference);
+	t := f.t;
+	p := f.p;
+	r := f.r;
 
 	if payout.is_of_token(r, t) and r.terminal = p_terminal and r.reserved_at is not null and r.reversed_at is null
 		and (p.cvs_code, p.cvs_reference) = (r.cvs_code, r.cvs_reference) and p.state in ('token_reserved', 'suspect', 'paid') then
@@ -213,19 +197,16 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
 	c payout.cvs := payout.find_cvs(p_cvs_code);
-	l payout.locked_redemption;
+	f payout.presented_token;
 	t payout.cashout_token;
 	p payout.payout;
 	r payout.redemption;
 begin
 	perform payout.require_reference(p_cvs_reference);
-	t := payout.find_token(p_token);
-	if t.txid is not null then
-		l := payout.lock_redemption(t, p_cvs_code, p_cvs_reference);
-		t := l.t;
-		p := l.p;
-		r := l.r;
-	end if;
+	f := payout.present_token(p_token, p_cvs_code, p_cvs_reference);
+	t := f.t;
+	p := f.p;
+	r := f.r;
 
 	if payout.is_of_token(r, t) then
 		if r.confirmed_at is not null then
@@ -289,19 +270,16 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
 	c payout.cvs := payout.find_cvs(p_cvs_code);
-	l payout.locked_redemption;
+	f payout.presented_token;
 	t payout.cashout_token;
 	p payout.payout;
 	r payout.redemption;
 begin
 	perform payout.require_reference(p_cvs_reference), payout.require_text('reason', p_reason, 1, 500, 'text', 'PY016');
-	t := payout.find_token(p_token);
-	if t.txid is not null then
-		l := payout.lock_redemption(t, p_cvs_code, p_cvs_reference);
-		t := l.t;
-		p := l.p;
-		r := l.r;
-	end if;
+	f := payout.present_token(p_token, p_cvs_code, p_cvs_reference);
+	t := f.t;
+	p := f.p;
+	r := f.r;
 
 	if payout.is_of_token(r, t) then
 		if r.reversed_at is not null then
