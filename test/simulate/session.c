@@ -78,6 +78,14 @@ read_conninfo(const char *path, char *conninfo, int size)
 	return found && conninfo[0] != '\0';
 }
 
+/* A server that dies warns each of its clients; libpq would say so on stderr. */
+static void
+ignore_notice(void *arg, const char *message)
+{
+	(void) arg;
+	(void) message;
+}
+
 /* One try to connect, without blocking past its deadline. */
 static bool
 connect_once(Session *session)
@@ -98,6 +106,7 @@ connect_once(Session *session)
 	session->connection = PQconnectStartParams(keywords, values, 1);
 	if (session->connection == NULL || PQstatus(session->connection) == CONNECTION_BAD)
 		return false;
+	PQsetNoticeProcessor(session->connection, ignore_notice, NULL);
 	while (status != PGRES_POLLING_OK)
 	{
 		if (status == PGRES_POLLING_FAILED ||
