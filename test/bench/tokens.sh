@@ -44,28 +44,31 @@ query()
 	psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 "$@"
 }
 
-# usage: probe COUNT NAME: prints the plans, and measures up to 1,000 calls
-probe()
+# usage: show DATABASE COUNT: the plans of one look-up and of one whole call
+show()
 {
-	echo "== $1 issued tokens"
-	query --file="$here/probe_tokens.sql"
-	query --command="do \$\$
-		declare
-			p record;
-			began timestamptz;
-		begin
-			create table public.calls_$2 (us numeric);
-			for p in select * from public.probe limit 1000 loop
-				began := clock_timestamp();
-				perform payout.cashout_validate('STORE1', p.token, 'TILL', 'M' || p.txid);
-				insert into public.calls_$2 values (1e6 * extract(epoch from clock_timestamp() - began));
-			end loop;
-			create table public.took_$2 as select percentile_cont(0.5) within group (order by us)::numeric as us from public.calls_$2;
-			delete from public.probe;
-		end
-		\$\$"
-	echo "median of up to 1,000 calls in one transaction: $(query --command="select round(us) from public.took_$2") us"
+	echo "== $2 issued tokens"
+	PGDATABASE=$1 query --file="$here/probe_tokens.sql"
 	echo
+}
+
+# Calls in turn in both databases, so that both meet the same weather.
+compare()
+{
+	local round database
+	for database in few app; do
+		PGDATABASE=$database query --command="create table public.calls (us numeric)"
+	done
+	for round in $(seq 20); do
+		for database in few app; do
+			PGDATABASE=$database query --file="$here/call_tokens.sql"
+		done
+	done
+}
+
+median()
+{
+	PGDATABASE=$1 query --command="select round(percentile_cont(0.5) within group (order by us)::numeric) from public.calls"
 }
 
 # Everything expires: the worker is let loose on it, and the history says how long its transactions were.
@@ -95,14 +98,19 @@ expire_all()
 
 bash test/tools/stage.sh >"$LOGS/stage.log"
 start_server
-PGDATABASE=postgres query --command="create database app"
-query --command="create extension payout" --command="select payout.arm()" --command="select from payout.create_cvs('STORE1', 'A store')" >/dev/null
-query --set=tokens=1000 --set=merchants=$merchants --file="$here/load_tokens.sql" >/dev/null
-probe 1000 few
+for database in few app; do
+	PGDATABASE=postgres query --command="create database $database"
+	PGDATABASE=$database query --command="create extension payout" --command="select payout.arm()" --command="select from payout.create_cvs('STORE1', 'A store')" >/dev/null
+done
+PGDATABASE=few query --set=tokens=1000 --set=merchants=$merchants --file="$here/load_tokens.sql" >/dev/null
 query --set=tokens="$tokens" --set=merchants=$merchants --file="$here/load_tokens.sql" >/dev/null
-probe "$tokens" many
+show few 1000
+show app "$tokens"
+compare
+few_us=$(median few)
+many_us=$(median app)
 expire_all
 echo "payout.verify(): $(query --command="select count(*) from payout.verify()") violations"
 echo
-query --command="select format('bench name=validate_token value=%s unit=us baseline=%s ratio=%s', round(m.us), round(f.us), round(m.us / f.us, 2)) from public.took_many m, public.took_few f"
+query --command="select format('bench name=validate_token value=%s unit=us baseline=%s ratio=%s', $many_us, $few_us, round($many_us / $few_us::numeric, 2))"
 query --command="select format('bench name=expire_transaction_longest value=%s unit=ms baseline=1000 ratio=%s', round(max(ms), 1), round(max(ms) / 1000, 3)) from public.expiry"

@@ -20,6 +20,9 @@ use Witness;
 my $screen;
 BEGIN { open $screen, '>&', \*STDOUT or die $!; $screen->autoflush(1) }
 
+# Whoever ends it: servers and programs go with it.
+$SIG{$_} = sub { exit 130 } for qw(INT TERM HUP);
+
 Test::More->builder->no_ending(1);
 my %option = (seconds => 60, seed => 1, clients => 6, standby => 1);
 GetOptions(\%option, 'seconds=i', 'seed=i', 'clients=i', 'standby!', 'sync-off', 'mutation=s', 'verbose') or exit 2;
