@@ -14,6 +14,7 @@
 #include "wakeup.h"
 
 PG_FUNCTION_INFO_V1(payout_identity);
+PG_FUNCTION_INFO_V1(payout_is_held_elsewhere);
 PG_FUNCTION_INFO_V1(payout_require_preload);
 
 /* identity(): system identifier, database OID, digest of the secret file. PY015 without the file. */
@@ -33,6 +34,16 @@ payout_identity(PG_FUNCTION_ARGS)
 	values[1] = ObjectIdGetDatum(MyDatabaseId);
 	values[2] = PointerGetDatum(digest);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/*
+ * is_held_elsewhere(): whether another server's worker holds payout.secret_file for this very database: then this is a
+ * copy of it on the same host. PY015 without the file.
+ */
+Datum
+payout_is_held_elsewhere(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(!wakeup_file_is_ours() && secret_file_is_locked(GetSystemIdentifier(), MyDatabaseId));
 }
 
 Datum

@@ -242,6 +242,10 @@ end
 $$;
 comment on function payout.is_armed() is 'whether this very database was armed';
 
+create function payout.is_held_elsewhere() returns boolean
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_is_held_elsewhere';
+comment on function payout.is_held_elsewhere() is 'whether the worker of a copy of this database on this host holds payout.secret_file; PY015 without the file';
+
 create function payout.arm() returns void
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
 comment on function payout.arm() is 'lets this database, and no copy of it, send payouts; PY015 without payout.secret_file, PY014 when the library is not preloaded';

@@ -100,23 +100,44 @@ secret_file_key(const char *purpose, uint8 key[SECRET_KEY_LEN])
 				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not derive a key from payout.secret_file")));
 }
 
-bool
-secret_file_lock(uint64 system_identifier, Oid database)
+/* Opens the file and describes the lock that stands for a database. */
+static int
+open_for_lock(uint64 system_identifier, Oid database, struct flock *lock)
 {
 	uint8 digest[SECRET_DIGEST_LEN];
 	int fd;
-	struct flock lock = {0};
 
 	secret_file_digest(digest); /* the checks of the file */
 	fd = open(payout_secret_file, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		refuse("cannot be opened for locking");
-	lock.l_type = F_WRLCK;
-	lock.l_whence = SEEK_SET;
-	lock.l_start = (off_t) (hash_bytes_extended((unsigned char *) &system_identifier,
-												sizeof(system_identifier), database) &
-							INT64CONST(0x3fffffffffffffff));
-	lock.l_len = 1;
+	memset(lock, 0, sizeof(*lock));
+	lock->l_type = F_WRLCK;
+	lock->l_whence = SEEK_SET;
+	lock->l_start = (off_t) (hash_bytes_extended((unsigned char *) &system_identifier,
+												 sizeof(system_identifier), database) &
+							 INT64CONST(0x3fffffffffffffff));
+	lock->l_len = 1;
+	return fd;
+}
+
+bool
+secret_file_is_locked(uint64 system_identifier, Oid database)
+{
+	struct flock lock;
+	int fd = open_for_lock(system_identifier, database, &lock);
+	bool locked = fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+
+	close(fd);
+	return locked;
+}
+
+bool
+secret_file_lock(uint64 system_identifier, Oid database)
+{
+	struct flock lock;
+	int fd = open_for_lock(system_identifier, database, &lock);
+
 	if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
 		return true; /* the descriptor stays open: it is the lock */
 	close(fd);

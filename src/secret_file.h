@@ -20,4 +20,7 @@ extern void secret_file_key(const char *purpose, uint8 key[SECRET_KEY_LEN]);
  */
 extern bool secret_file_lock(uint64 system_identifier, Oid database);
 
+/* Whether any process has that lock now. Raises PY015 as above. */
+extern bool secret_file_is_locked(uint64 system_identifier, Oid database);
+
 #endif /* PAYOUT_SECRET_FILE_H */

@@ -55,10 +55,13 @@ begin
 	if not payout.is_armed() then
 		raise exception 'this database is not armed'
 			using errcode = 'PY015', hint = 'payout.arm() arms it, after making sure that no copy of it is in use.';
+	elsif payout.is_held_elsewhere() then
+		raise exception 'a copy of this database is in use'
+			using errcode = 'PY015', hint = 'Its worker holds payout.secret_file on this host; only one of the two may go on.';
 	end if;
 end
 $$;
-comment on function payout.require_armed() is 'raises PY015 where the database is not armed: a copy issues and validates no token';
+comment on function payout.require_armed() is 'raises PY015 where the database is not armed, or the one that it is a copy of is in use: a copy issues and validates no token';
 
 create function payout.token_valid_until(p_merchant_id text, p_txid text) returns timestamptz
 language sql stable

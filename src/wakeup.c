@@ -25,6 +25,7 @@ typedef struct WakeupPlace
 {
 	Oid database; /* InvalidOid: free */
 	Latch *latch;
+	bool holds_file; /* the lock on payout.secret_file */
 } WakeupPlace;
 
 typedef struct WakeupState
@@ -128,6 +129,7 @@ leave_place(int code, Datum arg)
 		if (state->workers[i].latch == MyLatch)
 		{
 			state->workers[i].latch = NULL;
+			state->workers[i].holds_file = false;
 			state->workers[i].database = InvalidOid;
 		}
 	LWLockRelease(state->lock);
@@ -158,6 +160,30 @@ wakeup_register_worker(void)
 		}
 	LWLockRelease(state->lock);
 	return registered;
+}
+
+void
+wakeup_worker_holds_file(void)
+{
+	LWLockAcquire(state->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < WAKEUP_DATABASES_MAX; i++)
+		if (state->workers[i].latch == MyLatch)
+			state->workers[i].holds_file = true;
+	LWLockRelease(state->lock);
+}
+
+bool
+wakeup_file_is_ours(void)
+{
+	bool ours = false;
+
+	if (state == NULL)
+		return false;
+	LWLockAcquire(state->lock, LW_SHARED);
+	for (int i = 0; i < WAKEUP_DATABASES_MAX && !ours; i++)
+		ours = state->workers[i].database == MyDatabaseId && state->workers[i].holds_file;
+	LWLockRelease(state->lock);
+	return ours;
 }
 
 void

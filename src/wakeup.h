@@ -23,6 +23,10 @@ extern void wakeup_at_commit(void);
 extern void wakeup_register_launcher(void);
 extern bool wakeup_register_worker(void);
 
+/* The worker has the lock on payout.secret_file; whether the worker of this session's database does. */
+extern void wakeup_worker_holds_file(void);
+extern bool wakeup_file_is_ours(void);
+
 /* Wakes sessions that wait for a bank's answer; the worker calls it after it committed one. */
 extern void wakeup_answered(void);
 extern ConditionVariable *wakeup_answers(void);

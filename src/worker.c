@@ -54,7 +54,10 @@ take_file_lock(void)
 	static bool told = false;
 
 	if (secret_file_lock(GetSystemIdentifier(), MyDatabaseId))
+	{
+		wakeup_worker_holds_file();
 		return true;
+	}
 	if (!told)
 		ereport(
 			LOG,

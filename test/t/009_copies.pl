@@ -70,6 +70,20 @@ $clone->safe_psql('app', "select payout.approve('MERCHANT02', txid) from payout.
 $t->wait_for('its worker says why it does not turn', sub { PostgreSQL::Test::Utils::slurp_file($clone->logfile) =~ /another process holds payout\.secret_file/ });
 is($clone->safe_psql('app', "select state from payout.payout where reference_no = 'CLONE'"), 'approved', 'the clone has sent nothing');
 
+# Nor does it pay cash: the token of a payout would be redeemed in both.
+my $cash = $t->sql("select txid from payout.register_cashout('MERCHANT01', 'CASH', 50000, 'Budi Santoso', '0812')");
+my $token = $t->sql("select cashout_token from payout.approve('MERCHANT01', '$cash')");
+my $in_clone = sub {
+	my ($status, $out, $err) = $clone->psql('app', $_[0], on_error_stop => 1, extra_params => [ '-v', 'VERBOSITY=verbose' ]);
+	return $err =~ /ERROR:\s+(\w{5}):/ ? $1 : $out;
+};
+is($in_clone->("select payout.cashout_validate('STORE1', '$token', 'T', 'R')"), 'PY015', 'the clone validates no token');
+is($in_clone->("select payout.approve('MERCHANT01', txid) from payout.register_cashout('MERCHANT01', 'CASH2', 50000, 'Budi Santoso', '0812')"), 'PY015', 'and issues none');
+is($clone->safe_psql('app', "select status from payout.health() where check_name = 'armed'"), 'critical', 'its health() says so');
+is($t->sql("select status from payout.health() where check_name = 'armed'"), 'ok', 'the original is well');
+is($t->sql("select (payout.cashout_validate('STORE1', '$token', 'T', 'R')).amount"), '50000.00', 'the original validates it');
+is($t->sql("select (payout.cashout_confirm('STORE1', '$token', 'R')).state"), 'paid', 'and is told of the cash');
+
 # With another file it is not armed at all.
 my $other = "$t->{dir}/other";
 PayoutTest::write_file($other, 'x' x 64);
