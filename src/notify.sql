@@ -125,6 +125,8 @@ declare
 	again integer;
 begin
 	perform payout.find_payout(p_merchant_id, p_txid, false);
+	-- Locked before they are looked at: the worker may be taking one.
+	perform from payout.notification n where n.merchant_id = p_merchant_id and n.txid = p_txid order by n.event_no for no key update;
 	if exists (select from payout.notification n where n.merchant_id = p_merchant_id and n.txid = p_txid and n.sending_by is not null) then
 		raise exception 'a notification of the payout is being delivered'
 			using errcode = 'PY004', detail = format('TXID %s.', p_txid), hint = 'Try again in a moment.';
