@@ -37,7 +37,8 @@ begin
 			from payout.payout q
 			where q.channel_id = p_channel_id and q.dispatch_due_at <= (select payout.clock()) and q.state = 'approved'
 			and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'dispatch'))
-			order by q.dispatch_due_at limit p_limit * size_max
+			-- one transaction moves no more than this, however much is due and free
+			order by q.dispatch_due_at limit least(p_limit * size_max, greatest(size_max, 1000))
 			for no key update skip locked),
 		numbered as (
 			select d.*, (row_number() over (partition by d.method order by d.dispatch_due_at, d.txid) - 1)

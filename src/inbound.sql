@@ -171,13 +171,10 @@ begin
 			left(i ->> 'originalReferenceNo', 64) as bank_reference_no, i ->> 'beneficiaryAccountNo' as account_no, i #>> '{amount,value}' as amount
 		from jsonb_array_elements(p_notice -> 'bulkObject') i order by 1
 	loop
+		select * into p from payout.payout q where q.merchant_id = left(item.txid, 10) and q.txid = item.txid for no key update;
 		-- Reference, batch, account and, where given, the amount must be ours: a notice for another order is none.
-		select * into p from payout.payout q
-		where q.merchant_id = left(item.txid, 10) and q.txid = item.txid and q.channel_id = p_channel_id
-		and q.batch_id::text = lower(p_notice ->> 'partnerBulkId')
-		and q.account_no = item.account_no and coalesce(item.amount, q.amount::text) = q.amount::text
-		for no key update;
-		if not found then
+		if (p.channel_id, p.batch_id::text, p.account_no, p.amount::text) is distinct from
+		   (p_channel_id, lower(p_notice ->> 'partnerBulkId'), item.account_no, coalesce(item.amount, p.amount::text)) then
 			unknown_items := unknown_items + 1;
 			continue;
 		end if;

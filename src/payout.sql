@@ -100,7 +100,8 @@ comment on column payout.payout.expire_due_at is 'work queue of expiry: when the
 comment on column payout.payout.not_found is 'answers "not found" in a row';
 
 create index payout_check_due on payout.payout (channel_id, check_due_at) where check_due_at is not null;
-create index payout_dispatch_due on payout.payout (channel_id, dispatch_due_at) where dispatch_due_at is not null;
+create index payout_dispatch_due on payout.payout (channel_id, dispatch_due_at) where dispatch_due_at is not null and state = 'approved';
+create index payout_schedule_due on payout.payout (channel_id, dispatch_due_at) where dispatch_due_at is not null and state = 'scheduled';
 create index payout_status_due on payout.payout (channel_id, status_due_at) where status_due_at is not null;
 create index payout_batch on payout.payout (channel_id, batch_id) where batch_id is not null;
 create index payout_expire_due on payout.payout (expire_due_at) where expire_due_at is not null;

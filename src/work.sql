@@ -42,9 +42,13 @@ begin atomic
 				greatest(c.not_before, least(
 					(select q.due_at from payout.batch q where q.channel_id = c.channel_id and q.state = 'open' and q.due_at is not null
 					 order by q.due_at limit 1),
-					(select greatest(q.dispatch_due_at, case when q.state = 'approved' and q.method = 'online' and payout.option_text('channel', c.options, 'mode') = 'bulk'
+					(select greatest(q.dispatch_due_at, case when q.method = 'online' and payout.option_text('channel', c.options, 'mode') = 'bulk'
 									 then q.dispatch_due_at + payout.channel_interval(c.channel_id, 'linger_ms') end)
-					 from payout.payout q where q.channel_id = c.channel_id and q.dispatch_due_at is not null and q.state in ('approved', 'scheduled')
+					 from payout.payout q where q.channel_id = c.channel_id and q.dispatch_due_at is not null and q.state = 'approved'
+					 and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'dispatch'))
+					 order by q.dispatch_due_at limit 1),
+					(select q.dispatch_due_at from payout.payout q
+					 where q.channel_id = c.channel_id and q.dispatch_due_at is not null and q.state = 'scheduled'
 					 and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'dispatch'))
 					 order by q.dispatch_due_at limit 1))) end))
 		 from payout.channel c where c.paused_at is null),

@@ -210,6 +210,9 @@ sub take_over
 		is(validated_in($copy, $again), '00000', "$copy->{name}, armed: one that it issued itself");
 	}
 	else { is(validated_in($copy, $token), '00000', "$copy->{name}, armed: a token of the original") }
+	# All accounts are checked before the clock passes the time that a check may take.
+	$t->wait_for("$copy->{name}: all accounts are checked",
+		sub { ask($copy, "select count(*) from payout.payout where account_check in ('pending', 'unavailable') and state in $open_states") == 0 });
 	ask($copy, "alter system set payout.clock_offset = '4h'");
 	ask($copy, 'select pg_reload_conf()');
 	$t->wait_for("$copy->{name}: all comes to an end",
