@@ -23,7 +23,9 @@ C_FILES = \
 	token_tries \
 	caller \
 	entry \
+	escrow \
 	ledger \
+	hand \
 	secret_file \
 	secret \
 	arming \
@@ -37,6 +39,7 @@ C_FILES = \
 	claim \
 	record \
 	expire \
+	fold \
 	lane \
 	validate \
 	dispatch \

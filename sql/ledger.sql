@@ -60,14 +60,16 @@ select payout.alter_merchant('LEDGER0001', '{"limits": {"online": {"min": 100, "
 select test.sqlstate_of(format('select test.register(%L, %L, %L, %s)', 'LEDGER0001', 'LEDGERB', 'L' || a, a)) from unnest('{99.99,100,5000,5000.01}'::numeric[]) a;
 select test.pay('LEDGER0001', 'LEDGERB', 'D1', 4000);
 select test.register('LEDGER0001', 'LEDGERB', 'D2', 100.01);
-select day_total from payout.balance where merchant_id = 'LEDGER0001';
+select day_total from payout.current_balance('LEDGER0001');
 select payout.approve('LEDGER0001', test.txid('D2'));
 select test.state('D1', 'D2');
 -- the next day counts from nothing
+select payout.fold(1000000) > 0 as folded;
 update payout.balance set day = day - 1 where merchant_id = 'LEDGER0001';
 select state from payout.approve('LEDGER0001', test.txid('D2'));
-select day_total from payout.balance where merchant_id = 'LEDGER0001';
+select day_total from payout.current_balance('LEDGER0001');
 -- put back, since today's transfers say otherwise
+select payout.fold(1000000) > 0 as folded;
 update payout.balance set day_total = 14100.01 where merchant_id = 'LEDGER0001';
 -- nobody can make it negative
 update payout.balance set available = -1 where merchant_id = 'LEDGER0001';

@@ -29,27 +29,27 @@ select b ->> 'type' as type, b -> 'data' ->> 'state' as state, b -> 'data' ->> '
 	b -> 'data' ->> 'reference_no' as reference_no, b ->> 'timestamp' ~ '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$' as has_time
 from payout.notification n, lateral (select n.body::jsonb as b) j where txid = test.txid('P1') order by event_no;
 -- the oldest first, the next only when that is delivered or given up
-select event_no, url, tries, format, sealed_secret from payout.claim_notify(test.life(), 10, '{}');
-select count(*) from payout.claim_notify(test.life(), 10, '{}');
+select event_no, url, tries, format, sealed_secret from payout.claim_notify(test.life(), 10, '{}', 10, '');
+select count(*) from payout.claim_notify(test.life(), 10, '{}', 10, '');
 select * from test.owed('P1');
 select test.deliver('P1', true, payout.new_id()) as other_life, test.deliver('P1', false) as recorded;
 select * from test.owed('P1');
-select count(*) from payout.claim_notify(test.life(), 10, '{}');
+select count(*) from payout.claim_notify(test.life(), 10, '{}', 10, '');
 update payout.notification set due_at = payout.clock() where txid = test.txid('P1');
-select count(*) from payout.claim_notify(test.life(), 10, '{NOTIFY0001}') as skipped;
-select event_no, tries from payout.claim_notify(test.life(), 10, '{}');
+select count(*) from payout.claim_notify(test.life(), 10, '{NOTIFY0001}', 10, '') as skipped;
+select event_no, tries from payout.claim_notify(test.life(), 10, '{}', 10, '');
 select test.deliver('P1', true), test.deliver('P1', true) as again;
 select * from test.owed('P1');
-select event_no from payout.claim_notify(test.life(), 10, '{}');
+select event_no from payout.claim_notify(test.life(), 10, '{}', 10, '');
 -- the worker dies: due again at once
 select test.live() as orphans;
 select * from test.owed('P1');
 -- given up after the tries of the policy; a person may have all of them sent again
 insert into payout.retry_policy (lane, source, base_ms, max_ms, tries_max) values ('notify', 'operator', 1, 1, 3);
-select event_no, tries from payout.claim_notify(test.life(), 10, '{}');
+select event_no, tries from payout.claim_notify(test.life(), 10, '{}', 10, '');
 select test.deliver('P1', false);
 update payout.notification set due_at = payout.clock() where txid = test.txid('P1') and due_at is not null;
-select event_no, tries from payout.claim_notify(test.life(), 10, '{}');
+select event_no, tries from payout.claim_notify(test.life(), 10, '{}', 10, '');
 select payout.resend_notification('NOTIFY0001', test.txid('P1'));
 select test.deliver('P1', false);
 select * from test.owed('P1');
@@ -59,5 +59,16 @@ select * from test.owed('P1');
 select payout.resend_notification('NOTIFY0002', test.txid('P2'));
 select payout.resend_notification('NOTIFY0002', test.txid('P1'));
 select payout.resend_notification('NOMERCHANT', 'x');
+-- merchants in turn, each with its share, going on after the last one
+update payout.notification set due_at = null, delivered_at = clock_timestamp() where due_at is not null;
+select test.set_up('NOTIFY000' || i, 'NOTCH', 'NOTBANK', 1000000, '{}', '{"mode": "single"}', 'https://merchant.example/hook') from generate_series(4, 6) i;
+select test.register('NOTIFY000' || i, 'NOTBANK', 'T' || i || n) from generate_series(4, 6) i, generate_series(1, 3) n;
+select count(payout.reject(merchant_id, txid, 'test')) as owed from payout.payout where reference_no ~ '^T[456][123]$';
+begin;
+select array_agg(merchant_id order by merchant_id) from payout.claim_notify(test.life(), 2, '{}', 1, '');
+select array_agg(merchant_id order by merchant_id) from payout.claim_notify(test.life(), 2, '{}', 1, 'NOTIFY0005');
+select array_agg(merchant_id order by merchant_id) from payout.claim_notify(test.life(), 9, '{NOTIFY0005}', 2, 'NOTIFY0006');
+select payout.next_notify('{}', 'NOTIFY0004') <= payout.clock() as due, payout.next_notify('{NOTIFY0005}', '') is null as none;
+rollback;
 truncate payout.notification;
 select check_name, detail from payout.verify();

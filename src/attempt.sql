@@ -178,7 +178,7 @@ begin
 		begin
 			perform payout.bury_orphan(a);
 		exception
-			when lock_not_available or deadlock_detected or serialization_failure then
+			when lock_not_available or deadlock_detected or serialization_failure or insufficient_resources then
 				left_over := left_over + 1;
 			when others then
 				perform payout.set_aside_attempt(a.channel_id, a.attempt_id, a.incarnation_id, sqlerrm);

@@ -92,6 +92,9 @@ wait_for_answer(StatusQuestion *question, TimestampTz deadline, MemoryContext co
 	ConditionVariable *answers = wakeup_answers();
 
 	ConditionVariablePrepareToSleep(answers);
+	/* An answer that came before we were on the list has signalled nobody. */
+	work(question, false, context);
+	SPI_commit();
 	while (!question->answered && GetCurrentTimestamp() < deadline)
 	{
 		long left_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
@@ -133,7 +136,8 @@ payout_check_status(PG_FUNCTION_ARGS)
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	work(&question, true, context);
 	SPI_commit();
-	wait_for_answer(&question, deadline, context);
+	if (max_wait_ms > 0)
+		wait_for_answer(&question, deadline, context);
 	SPI_finish();
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)

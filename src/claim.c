@@ -87,11 +87,11 @@ static int64
 find_next_turn(void)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid types[] = {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID, TEXTARRAYOID};
+	Oid types[] = {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID, TEXTARRAYOID, TEXTOID};
 	int64 now_ms = payout_unix_ms();
 	int64 rests_ms[BANK_LANES + 1] = {0};
 	int64 next_ms = now_ms + payout_safety_poll_ms;
-	Datum values[5];
+	Datum values[6];
 	bool isnull;
 	TimestampTz due;
 
@@ -99,9 +99,10 @@ find_next_turn(void)
 		values[lane] = full_channels(lane, &rests_ms[lane]);
 	values[3] = BoolGetDatum(notify_places() == 0);
 	values[4] = notify_skip(&rests_ms[BANK_LANES]);
+	values[5] = CStringGetTextDatum(notify_last_merchant());
 	if (plan == NULL)
 	{
-		plan = SPI_prepare("select payout.next_due($1, $2, $3, $4, $5, false)", 5, types);
+		plan = SPI_prepare("select payout.next_due($1, $2, $3, $4, $5, $6, false)", 6, types);
 		if (plan == NULL || SPI_keepplan(plan) != 0)
 			elog(ERROR, "could not prepare payout.next_due");
 	}

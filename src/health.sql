@@ -172,7 +172,7 @@ begin atomic
 			case when l.lane = 'validate' then '{}' else c.ids end,
 			case when l.lane = 'dispatch' then '{}' else c.ids end,
 			case when l.lane = 'check' then '{}' else c.ids end,
-			l.lane <> 'notify', '{}', l.lane <> 'expire') as late
+			l.lane <> 'notify', '{}', '', l.lane <> 'expire') as late
 		from unnest('{validate,dispatch,check,notify,expire}'::text[]) l (lane),
 			(select coalesce(array_agg(q.channel_id::text), '{}') as ids from payout.channel q) c) d;
 end;

@@ -38,6 +38,7 @@ extern void notify_release(const Exchange *exchange);
 
 /* Merchants that notify_claim() leaves out now, as a text[] Datum, and the earliest end of a rest (0: none). */
 extern Datum notify_skip(int64 *rests_until_ms);
+extern const char *notify_last_merchant(void); /* claims go on after it */
 
 /* The common part of every bank lane's record function. */
 typedef struct BankRecord

@@ -1,28 +1,31 @@
 /*
  * ledger.c: the balance of a merchant and the transfers.
  *
- * Invariants kept here:
- *	 - available = sum of the transfers into it less those out of it, at every committed instant: each function below
- *	   changes the balance and writes its transfer in one transaction.
- *	 - available never goes below zero: ledger_take() is one conditional UPDATE, which re-checks its condition on the
- *	   newest version of the row, whatever the isolation level (REPEATABLE READ fails with 40001 instead); the CHECK
- *	   constraint of the table is the second guard.
+ * What a merchant may take is balance.available and all rows of balance_delta (payout.current_balance). Invariants:
+ *	 - that sum = sum of the transfers into available less those out of it, at every committed instant: each function
+ *	   below writes its transfer and its delta in one transaction.
+ *	 - it never goes below zero: nothing is taken before escrow.c has set it aside, in any isolation level.
  *	 - each movement that touches the merchant happens once to one payout: unique index transfer_once_per_payout.
- *	 - the day of the total never goes back: a session that waited for the row over midnight counts to the new day.
+ *	 - the day of the total never goes back: who read the clock before midnight may count to the new day.
  * If the process dies at any line, nothing of the transaction remains.
  *
- * The total of the day lives in the same row, so it costs no second lock.
+ * Where the library is not preloaded there is no escrow; nor has any other session of that server one. There the balance
+ * row is locked and changed instead, and holds everything: deltas that are left are folded into it first.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "crash_point.h"
 #include "errors.h"
+#include "escrow.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "ledger.h"
 #include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/numeric.h"
 
+PG_FUNCTION_INFO_V1(payout_is_by_hand);
 PG_FUNCTION_INFO_V1(payout_ledger_deduct);
 PG_FUNCTION_INFO_V1(payout_ledger_settle);
 PG_FUNCTION_INFO_V1(payout_ledger_refund);
@@ -30,6 +33,8 @@ PG_FUNCTION_INFO_V1(payout_ledger_return);
 PG_FUNCTION_INFO_V1(payout_ledger_loss);
 PG_FUNCTION_INFO_V1(payout_ledger_loss_return);
 PG_FUNCTION_INFO_V1(payout_ledger_fund);
+
+static bool writing = false;
 
 /* Runs a statement through a plan that is prepared once per session; returns SPI_processed. */
 static uint64
@@ -50,44 +55,104 @@ run(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *values, con
 	return SPI_processed;
 }
 
-/* Says why ledger_take() found no row to change. */
-static pg_attribute_noreturn() void refuse_take(text *merchant_id, Datum amount)
+uint64
+ledger_write(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *values, const char *nulls)
 {
-	static SPIPlanPtr plan = NULL;
-	Oid types[] = {TEXTOID, NUMERICOID};
-	Datum values[] = {PointerGetDatum(merchant_id), amount};
-	char *available;
+	bool was_writing = writing;
+	uint64 rows;
 
-	if (run(&plan,
-			"select b.available, b.available operator(pg_catalog.>=) $2 from payout.balance b"
-			" where b.merchant_id operator(pg_catalog.=) $1",
-			2, types, values, NULL) == 0)
-		ereport(ERROR, (errcode(PY_UNKNOWN_MERCHANT),
-						errmsg("merchant \"%s\" has no balance", text_to_cstring(merchant_id)),
-						errhint("payout.create_merchant creates it.")));
-	available = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	if (strcmp(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2), "t") == 0)
-		ereport(ERROR,
-				(errcode(PY_AMOUNT_OUT_OF_BOUNDS), errmsg("the merchant's daily total would be passed"),
-				 errhint("The bound is daily_total in the merchant's option limits; the day is Jakarta's.")));
-	ereport(ERROR, (errcode(PY_INSUFFICIENT_BALANCE), errmsg("insufficient balance"),
-					errdetail("Needed %s, available %s.",
-							  DatumGetCString(DirectFunctionCall1(numeric_out, amount)), available),
-					errhint("payout.top_up adds to the balance.")));
+	writing = true;
+	PG_TRY();
+	{
+		rows = run(plan, sql, nargs, types, values, nulls);
+	}
+	PG_FINALLY();
+	{
+		writing = was_writing;
+	}
+	PG_END_TRY();
+	return rows;
 }
 
-void
-ledger_take(text *merchant_id, Datum amount, bool counts_to_day, Datum count_amount,
-			const Datum *daily_total_max)
+/* is_by_hand(): whether a change of the ledger's tables does not come from here. */
+Datum
+payout_is_by_hand(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(!writing);
+}
+
+static Datum
+from_cents(int64 cents)
+{
+	return DirectFunctionCall2(numeric_div, NumericGetDatum(int64_to_numeric(cents)),
+							   NumericGetDatum(int64_to_numeric(100)));
+}
+
+int64
+ledger_to_cents(Datum amount)
+{
+	return DatumGetInt64(DirectFunctionCall1(
+		numeric_int8, DirectFunctionCall2(numeric_mul, amount, NumericGetDatum(int64_to_numeric(100)))));
+}
+
+static pg_attribute_noreturn() void refuse_day(void)
+{
+	ereport(ERROR,
+			(errcode(PY_AMOUNT_OUT_OF_BOUNDS), errmsg("the merchant's daily total would be passed"),
+			 errhint("The bound is daily_total in the merchant's option limits; the day is Jakarta's.")));
+}
+
+static pg_attribute_noreturn() void refuse_amount(Datum amount, Datum available)
+{
+	ereport(ERROR,
+			(errcode(PY_INSUFFICIENT_BALANCE), errmsg("insufficient balance"),
+			 errdetail("Needed %s, available %s.", DatumGetCString(DirectFunctionCall1(numeric_out, amount)),
+					   DatumGetCString(DirectFunctionCall1(numeric_out, available))),
+			 errhint("payout.top_up adds to the balance.")));
+}
+
+/* Writes what was taken (negative) or given; day is null unless it counts to a day. */
+static void
+write_delta(Datum merchant_id, Datum amount, const DateADT *day, Datum day_amount)
 {
 	static SPIPlanPtr plan = NULL;
+	Oid types[] = {TEXTOID, NUMERICOID, DATEOID, NUMERICOID};
+	Datum values[] = {merchant_id, amount, day ? DateADTGetDatum(*day) : (Datum) 0, day_amount};
+
+	ledger_write(
+		&plan,
+		"insert into payout.balance_delta (merchant_id, amount, day, day_amount) values ($1, $2, $3, $4)", 4,
+		types, values, day ? NULL : "  nn");
+}
+
+/* Deltas that a preloaded server has left. */
+static void
+fold_merchant(Datum merchant_id)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid types[] = {TEXTOID};
+
+	ledger_write(&plan, "select payout.fold_merchants(array[$1], null)", 1, types, &merchant_id, NULL);
+}
+
+/* The form without escrow: one conditional UPDATE, which checks the newest version of the row. */
+static void
+take_from_row(text *merchant_id, Datum amount, bool counts_to_day, Datum count_amount,
+			  const Datum *daily_total_max)
+{
+	static SPIPlanPtr take_plan = NULL;
+	static SPIPlanPtr read_plan = NULL;
 	Oid types[] = {TEXTOID, NUMERICOID, NUMERICOID, NUMERICOID};
 	Datum values[] = {PointerGetDatum(merchant_id), amount, count_amount,
 					  daily_total_max ? *daily_total_max : (Datum) 0};
 	const char nulls[] = {' ', ' ', counts_to_day ? ' ' : 'n', counts_to_day && daily_total_max ? ' ' : 'n',
 						  '\0'};
+	Datum available;
+	bool isnull;
 
-	if (run(&plan,
+	fold_merchant(values[0]);
+	if (ledger_write(
+			&take_plan,
 			"update payout.balance b set available = b.available operator(pg_catalog.-) $2,"
 			" day_total = case when $3 is null then b.day_total when b.day operator(pg_catalog.>=) t.today"
 			" then b.day_total operator(pg_catalog.+) $3 else $3 end,"
@@ -96,22 +161,75 @@ ledger_take(text *merchant_id, Datum amount, bool counts_to_day, Datum count_amo
 			" where b.merchant_id operator(pg_catalog.=) $1 and b.available operator(pg_catalog.>=) $2"
 			" and ($4 is null or case when b.day operator(pg_catalog.>=) t.today"
 			" then b.day_total operator(pg_catalog.+) $3 else $3 end operator(pg_catalog.<=) $4)",
-			4, types, values, nulls) == 0)
-		refuse_take(merchant_id, amount);
+			4, types, values, nulls) > 0)
+		return;
+	if (run(&read_plan,
+			"select b.available from payout.balance b where b.merchant_id operator(pg_catalog.=) $1", 1,
+			types, values, NULL) == 0)
+		ereport(ERROR, (errcode(PY_UNKNOWN_MERCHANT),
+						errmsg("merchant \"%s\" has no balance", text_to_cstring(merchant_id)),
+						errhint("payout.create_merchant creates it.")));
+	available = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (DatumGetBool(DirectFunctionCall2(numeric_ge, available, amount)))
+		refuse_day();
+	refuse_amount(amount, available);
 }
 
-void
-ledger_give(text *merchant_id, Datum amount)
+static void
+give_to_row(text *merchant_id, Datum amount)
 {
 	static SPIPlanPtr plan = NULL;
 	Oid types[] = {TEXTOID, NUMERICOID};
 	Datum values[] = {PointerGetDatum(merchant_id), amount};
 
-	if (run(&plan,
-			"update payout.balance b set available = b.available operator(pg_catalog.+) $2"
-			" where b.merchant_id operator(pg_catalog.=) $1",
-			2, types, values, NULL) != 1)
+	fold_merchant(values[0]);
+	if (ledger_write(&plan,
+					 "update payout.balance b set available = b.available operator(pg_catalog.+) $2"
+					 " where b.merchant_id operator(pg_catalog.=) $1",
+					 2, types, values, NULL) != 1)
 		elog(ERROR, "merchant \"%s\" has no balance", text_to_cstring(merchant_id));
+}
+
+void
+ledger_take(text *merchant_id, Datum amount, bool counts_to_day, Datum count_amount,
+			const Datum *daily_total_max)
+{
+	EscrowTake take = {.day_max = -1};
+
+	if (!escrow_is_there())
+	{
+		take_from_row(merchant_id, amount, counts_to_day, count_amount, daily_total_max);
+		return;
+	}
+	take.amount = ledger_to_cents(amount);
+	if (counts_to_day)
+		take.day_amount = ledger_to_cents(count_amount);
+	if (counts_to_day && daily_total_max != NULL)
+		take.day_max = ledger_to_cents(*daily_total_max);
+	switch (escrow_take(merchant_id, &take))
+	{
+		case ESCROW_TOO_LITTLE:
+			refuse_amount(amount, from_cents(take.available));
+		case ESCROW_DAY_FULL:
+			refuse_day();
+		case ESCROW_TAKEN:
+			break;
+	}
+	crash_point("taken_before_delta");
+	write_delta(PointerGetDatum(merchant_id), DirectFunctionCall1(numeric_uminus, amount),
+				counts_to_day ? &take.day : NULL, count_amount);
+}
+
+void
+ledger_give(text *merchant_id, Datum amount)
+{
+	if (!escrow_is_there())
+	{
+		give_to_row(merchant_id, amount);
+		return;
+	}
+	escrow_give(merchant_id, ledger_to_cents(amount));
+	write_delta(PointerGetDatum(merchant_id), amount, NULL, (Datum) 0);
 }
 
 /* Writes one transfer of a payout. */
@@ -124,7 +242,8 @@ post(Datum merchant_id, Datum txid, const char *kind, const char *debit, const c
 		merchant_id, txid, CStringGetTextDatum(kind), CStringGetTextDatum(debit), CStringGetTextDatum(credit),
 		amount};
 
-	run(&plan,
+	ledger_write(
+		&plan,
 		"insert into payout.transfer (merchant_id, txid, kind, debit_account, credit_account, amount)"
 		" values ($1, $2, $3, $4, $5, $6)",
 		6, types, values, NULL);
@@ -154,7 +273,7 @@ payout_ledger_deduct(PG_FUNCTION_ARGS)
 	Datum daily_total_max = PG_GETARG_DATUM(4);
 
 	SPI_connect();
-	/* The transfers first: the balance row, which others wait for, is locked as late as can be. */
+	/* The transfers first: a balance row, where others wait for it, is locked as late as can be. */
 	post(merchant_id, txid, "deduct", "available", "in_transit", amount);
 	crash_point("deduct_posted");
 	if (is_positive(fee))
@@ -255,7 +374,8 @@ payout_ledger_fund(PG_FUNCTION_ARGS)
 	bool isnull;
 
 	SPI_connect();
-	if (run(&insert_plan,
+	if (ledger_write(
+			&insert_plan,
 			"insert into payout.transfer as t (merchant_id, kind, reference_no, amount, debit_account, credit_account)"
 			" values ($1, $2, $3, $4, $5, $6) on conflict do nothing returning t",
 			6, types, values, NULL) == 1)

@@ -1,11 +1,11 @@
 /*
  * ledger.h: the only way money moves: take, give, and the transfers that say why.
- * Steps enter through the SQL functions ledger_*; C code through these two. Nobody else writes balance or transfer.
+ * Steps enter through the SQL functions ledger_*; C code through these. Nobody else writes balance or transfer.
  */
 #ifndef PAYOUT_LEDGER_H
 #define PAYOUT_LEDGER_H
 
-#include "utils/numeric.h"
+#include "executor/spi.h"
 
 /*
  * Takes amount from what the merchant may still take, atomically: PY001 when it is too little. When counts_to_day,
@@ -17,5 +17,15 @@ extern void ledger_take(text *merchant_id, Datum amount, bool counts_to_day, Dat
 
 /* Gives amount to the merchant; counts once the transaction commits. An SPI connection must be open. */
 extern void ledger_give(text *merchant_id, Datum amount);
+
+/* An amount (numeric, at most two decimals) in hundredths. */
+extern int64 ledger_to_cents(Datum amount);
+
+/*
+ * Runs a statement that changes the ledger's tables: not by hand, so that the triggers of hand.c leave it alone. The
+ * plan is prepared once per session. Answers with the number of rows; an SPI connection must be open.
+ */
+extern uint64 ledger_write(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *values,
+						   const char *nulls);
 
 #endif /* PAYOUT_LEDGER_H */

@@ -1,19 +1,138 @@
--- ledger.sql: balances and transfers. The functions that move money are C, in ledger.c; read its head comment first.
+-- ledger.sql: balances and transfers. The functions that move money are C, in ledger.c; read its head comment first, then
+-- that of escrow.c.
 
 create table payout.balance (
 	merchant_id text collate "C" primary key references payout.merchant,
-	available numeric(18,2) not null default 0 check (available >= 0),
+	available numeric(20,2) not null default 0 check (available >= 0),
 	day date,
-	day_total numeric(18,2) not null default 0,
+	day_total numeric(20,2) not null default 0,
 	currency text not null default 'IDR'
 ) with (fillfactor = 50);
-comment on table payout.balance is 'what each merchant may still take; the only number that is kept, all others are sums of transfers';
-comment on column payout.balance.available is 'never below zero: the deduction checks it, and this constraint checks the deduction';
+comment on table payout.balance is 'what each merchant may still take, but for what stands in balance_delta and is not yet folded into it; see payout.current_balance';
+comment on column payout.balance.available is 'never below zero: nothing is taken before it is set aside (escrow.c), and folding takes credits first';
 comment on column payout.balance.day is 'the Jakarta day that day_total counts';
 comment on column payout.balance.day_total is 'amount of the payouts deducted on that day; refunds do not lower it';
 
 create trigger refuse_delete before delete on payout.balance for each row execute function payout.refuse_change();
 create trigger refuse_truncate before truncate on payout.balance for each statement execute function payout.refuse_change();
+
+-- Written instead of the balance's row, so that payouts of one merchant do not queue for it; the worker folds them.
+create table payout.balance_delta (
+	merchant_id text collate "C" not null,
+	delta_id uuid not null default payout.new_id(),
+	amount numeric(18,2) not null,
+	day date,
+	day_amount numeric(18,2),
+	primary key (merchant_id, delta_id),
+	check ((day is null) = (day_amount is null))
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_insert_scale_factor = 0);
+comment on table payout.balance_delta is 'changes of balances that are not yet folded into their rows';
+comment on column payout.balance_delta.amount is 'given (positive) or taken (negative)';
+comment on column payout.balance_delta.day_amount is 'what counts to the total of the day';
+
+create function payout.is_by_hand() returns boolean
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_is_by_hand';
+comment on function payout.is_by_hand() is 'whether a change of the ledger''s tables comes from outside the ledger';
+
+create trigger refuse_change before update or delete on payout.balance_delta for each row when (payout.is_by_hand()) execute function payout.refuse_change();
+create trigger refuse_truncate before truncate on payout.balance_delta for each statement execute function payout.refuse_change();
+
+create function payout.follow_balance() returns trigger
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_follow_balance';
+comment on function payout.follow_balance() is 'trigger: the shared count follows a change of a balance by hand';
+
+create function payout.follow_delta() returns trigger
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_follow_delta';
+comment on function payout.follow_delta() is 'trigger: the shared count follows a change of a delta by hand';
+
+create trigger zz_follow before insert or update on payout.balance for each row when (payout.is_by_hand()) execute function payout.follow_balance();
+create trigger zz_follow before insert or update or delete on payout.balance_delta for each row when (payout.is_by_hand()) execute function payout.follow_delta();
+alter table payout.balance enable always trigger zz_follow;
+alter table payout.balance_delta enable always trigger zz_follow;
+
+create function payout.current_balance(p_merchant_id text, out available numeric, out day date, out day_total numeric)
+language sql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+begin atomic
+	select b.available + d.amount, d.day,
+		case when b.day = d.day then b.day_total else 0 end
+		+ coalesce((select sum(x.day_amount) from payout.balance_delta x where x.merchant_id = b.merchant_id and x.day = d.day), 0)
+	from payout.balance b,
+	lateral (select coalesce(sum(x.amount), 0) as amount, greatest(b.day, max(x.day)) as day
+			 from payout.balance_delta x where x.merchant_id = b.merchant_id) d
+	where b.merchant_id = p_merchant_id;
+end;
+comment on function payout.current_balance(text) is 'what a merchant may take, and its newest day with that day''s total, folded or not';
+
+create function payout.escrow(out merchant_id text, out available bigint, out day date, out day_total bigint, out pins integer, out version bigint)
+returns setof record
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_escrow';
+comment on function payout.escrow() is
+'what shared memory holds of this database''s balances, in hundredths; pins are transactions in progress that changed one, version goes up with each change';
+
+-- Credits first: what has been taken was there before, so the row stays above zero wherever the limit falls.
+create function payout.fold_merchants(p_merchants text[], p_limit integer) returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	free text[] := array(select b.merchant_id from payout.balance b where b.merchant_id = any (p_merchants)
+						 and exists (select from payout.balance_delta d where d.merchant_id = b.merchant_id)
+						 for no key update skip locked);
+	folded integer;
+begin
+	if free = '{}' then
+		return 0;
+	end if;
+	with taken as (
+		select d.merchant_id, d.delta_id from payout.balance_delta d where d.merchant_id = any (free)
+		order by d.amount desc limit p_limit),
+	gone as (
+		delete from payout.balance_delta d using taken t
+		where d.merchant_id = t.merchant_id and d.delta_id = t.delta_id
+		returning d.merchant_id, d.amount, d.day, d.day_amount),
+	dated as (select g.*, max(g.day) over (partition by g.merchant_id) as newest from gone g),
+	change as (
+		select d.merchant_id, sum(d.amount) as amount, max(d.newest) as day,
+			coalesce(sum(d.day_amount) filter (where d.day = d.newest), 0) as day_amount, count(*) as deltas
+		from dated d group by d.merchant_id),
+	changed as (
+		update payout.balance b
+		set available = b.available + c.amount, day = greatest(b.day, c.day),
+			day_total = case when c.day is null or b.day > c.day then b.day_total when b.day = c.day then b.day_total + c.day_amount else c.day_amount end
+		from change c where b.merchant_id = c.merchant_id
+		returning c.deltas)
+	select coalesce(sum(c.deltas), 0) into folded from changed c;
+	return folded;
+end
+$$;
+comment on function payout.fold_merchants(text[], integer) is 'moves deltas of these merchants, as many as the limit says, into their balances; those whose balance is locked are left';
+
+-- The merchants that have deltas are found by hops through the index, not by reading all deltas.
+create function payout.fold_next(p_after text, p_limit integer, out folded integer, out last text)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	merchants text[];
+begin
+	with recursive m as (
+		(select d.merchant_id from payout.balance_delta d where d.merchant_id > p_after order by d.merchant_id limit 1)
+		union all
+		select (select d.merchant_id from payout.balance_delta d where d.merchant_id > m.merchant_id order by d.merchant_id limit 1)
+		from m where m.merchant_id is not null)
+	select array_agg(n.merchant_id order by n.merchant_id) into merchants
+	from (select m.merchant_id from m where m.merchant_id is not null limit 1000) n;
+	last := case when cardinality(merchants) = 1000 then merchants[1000] end;
+	folded := payout.fold_merchants(coalesce(merchants, '{}'), p_limit);
+end
+$$;
+comment on function payout.fold_next(text, integer) is 'folds the next merchants in order; the count of deltas, and the merchant to go on after, or null at the end';
+
+create function payout.fold(rows_max integer) returns integer
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_fold';
+comment on function payout.fold(integer) is 'worker: moves at most so many deltas into their balances; their count';
 
 create table payout.transfer (
 	merchant_id text collate "C" not null,
@@ -52,6 +171,12 @@ create trigger refuse_change before update or delete on payout.transfer for each
 create trigger refuse_truncate before truncate on payout.transfer for each statement execute function payout.refuse_change();
 alter table payout.transfer enable always trigger refuse_change;
 alter table payout.transfer enable always trigger refuse_truncate;
+
+create function payout.follow_transfer() returns trigger
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_follow_transfer';
+comment on function payout.follow_transfer() is 'trigger: a transfer that is written by hand changes the balance as any other; PY001 when that is too low';
+
+create trigger follow after insert on payout.transfer for each row when (payout.is_by_hand()) execute function payout.follow_transfer();
 
 create function payout.ledger_deduct(merchant_id text, txid text, amount numeric, fee numeric, daily_total_max numeric)
 returns void
@@ -93,7 +218,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	perform payout.find_merchant(p_merchant_id);
+	perform payout.find_merchant(p_merchant_id), payout.wake();
 	return payout.ledger_fund(p_merchant_id, 'top_up', payout.require_amount('amount', p_amount),
 							  payout.require_text('reference', p_reference, 1, 64, 'visible', 'PY016'));
 end
@@ -109,7 +234,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	perform payout.find_merchant(p_merchant_id);
+	perform payout.find_merchant(p_merchant_id), payout.wake();
 	return payout.ledger_fund(p_merchant_id, 'withdraw', payout.require_amount('amount', p_amount),
 							  payout.require_text('reference', p_reference, 1, 64, 'visible', 'PY016'));
 end
@@ -126,14 +251,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
 	perform payout.find_merchant(p_merchant_id);
-	select b.available, coalesce(sum(p.amount), 0), coalesce(sum(p.amount) filter (where p.state = 'scheduled'), 0)
+	select c.available, coalesce(sum(p.amount), 0), coalesce(sum(p.amount) filter (where p.state = 'scheduled'), 0)
 	into available, in_transit, scheduled
-	from payout.balance b
-	left join payout.payout p on p.merchant_id = b.merchant_id
+	from payout.current_balance(p_merchant_id) c
+	left join payout.payout p on p.merchant_id = p_merchant_id
 		and (p.state in ('scheduled', 'approved', 'dispatching', 'processing', 'suspect', 'token_issued', 'token_reserved')
 			 or (p.kind = 'cashout' and p.state = 'registered'))
-	where b.merchant_id = p_merchant_id
-	group by b.available;
+	group by c.available;
 end
 $$;
 comment on function payout.do_balance(text) is 'work of payout.balance';

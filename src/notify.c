@@ -34,6 +34,14 @@ typedef struct NotifyMerchant
 } NotifyMerchant;
 
 static HTAB *merchants = NULL;
+static char last_merchant[MERCHANT_ID_SIZE] = ""; /* the next claim goes on after it */
+
+/* At most so much for one merchant in one claim; with that much under way it takes no part in the next. */
+static int
+share_max(void)
+{
+	return Max(1, payout_max_in_flight / 4);
+}
 
 static NotifyMerchant *
 find_merchant(const char *merchant_id)
@@ -60,7 +68,6 @@ find_merchant(const char *merchant_id)
 Datum
 notify_skip(int64 *rests_until_ms)
 {
-	int share = Max(1, payout_max_in_flight / 4);
 	ArrayBuildState *skipped = NULL;
 	HASH_SEQ_STATUS scan;
 	NotifyMerchant *merchant;
@@ -73,7 +80,7 @@ notify_skip(int64 *rests_until_ms)
 		{
 			int64 until_ms = 0;
 
-			if (merchant->in_flight < breaker_allows(merchant->url, share, &until_ms))
+			if (merchant->in_flight < breaker_allows(merchant->url, share_max(), &until_ms))
 				continue;
 			if (until_ms > 0 && (*rests_until_ms == 0 || until_ms < *rests_until_ms))
 				*rests_until_ms = until_ms;
@@ -172,13 +179,14 @@ void
 notify_claim(int slots, const pg_uuid_t *incarnation_id, dlist_head *claimed)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid types[] = {UUIDOID, INT4OID, TEXTARRAYOID};
+	Oid types[] = {UUIDOID, INT4OID, TEXTARRAYOID, INT4OID, TEXTOID};
 	int64 rests_until_ms;
-	Datum values[] = {UUIDPGetDatum(incarnation_id), Int32GetDatum(slots), notify_skip(&rests_until_ms)};
+	Datum values[] = {UUIDPGetDatum(incarnation_id), Int32GetDatum(slots), notify_skip(&rests_until_ms),
+					  Int32GetDatum(share_max()), CStringGetTextDatum(last_merchant)};
 
 	if (plan == NULL)
 	{
-		plan = SPI_prepare("select * from payout.claim_notify($1, $2, $3)", 3, types);
+		plan = SPI_prepare("select * from payout.claim_notify($1, $2, $3, $4, $5)", 5, types);
 		if (plan == NULL || SPI_keepplan(plan) != 0)
 			elog(ERROR, "could not prepare payout.claim_notify");
 	}
@@ -186,6 +194,14 @@ notify_claim(int slots, const pg_uuid_t *incarnation_id, dlist_head *claimed)
 		elog(ERROR, "payout.claim_notify failed");
 	for (uint64 row = 0; row < SPI_processed; row++)
 		read_row(row, claimed);
+	if (SPI_processed > 0)
+		strlcpy(last_merchant, lane_column(SPI_processed - 1, 1), sizeof(last_merchant));
+}
+
+const char *
+notify_last_merchant(void)
+{
+	return last_merchant;
 }
 
 void

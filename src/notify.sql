@@ -23,7 +23,7 @@ create table payout.notification (
 comment on table payout.notification is 'one message owed to a merchant; event_no is that of the history row it tells of';
 comment on column payout.notification.sending_by is 'the life of the worker that has it under way';
 
-create index notification_due on payout.notification (due_at) where due_at is not null;
+create index notification_due on payout.notification (merchant_id, due_at) where due_at is not null;
 create index notification_given_up on payout.notification (merchant_id) where given_up_at is not null;
 create index notification_sending on payout.notification (sending_by) where sending_by is not null;
 
@@ -71,19 +71,41 @@ create type payout.notify_work as (
 );
 comment on type payout.notify_work is 'what lane notify sends for one notification';
 
--- The oldest undelivered message of a payout goes first; p_skip are merchants whose host rests or is at its limit.
-create function payout.claim_notify(p_incarnation_id uuid, p_limit integer, p_skip text[]) returns setof payout.notify_work
+-- Found by hops through the queue's index: a merchant's backlog costs the others nothing.
+create function payout.merchants_to_notify(p_after text) returns setof text
+language sql
+set search_path = pg_catalog, pg_temp
+begin atomic
+	with recursive m as (
+		(select q.merchant_id from payout.notification q where q.due_at is not null and q.merchant_id > p_after order by q.merchant_id limit 1)
+		union all
+		select (select q.merchant_id from payout.notification q where q.due_at is not null and q.merchant_id > m.merchant_id order by q.merchant_id limit 1)
+		from m where m.merchant_id is not null)
+	select m.merchant_id from m where m.merchant_id is not null limit 1000;
+end;
+comment on function payout.merchants_to_notify(text) is 'worker: the next merchants, at most 1000, after one in order that have notifications to be delivered now or later';
+
+-- Merchants in turn, going on after p_after, at most p_share for each; of a payout the oldest undelivered message goes
+-- first. p_skip are merchants whose host rests or is at its limit.
+create function payout.claim_notify(p_incarnation_id uuid, p_limit integer, p_skip text[], p_share integer, p_after text)
+returns setof payout.notify_work
 language sql
 set search_path = pg_catalog, pg_temp
 begin atomic
 	with due as (
-		select q.merchant_id, q.txid, q.event_no
-		from payout.notification q
-		where q.due_at <= (select payout.clock()) and q.merchant_id <> all (p_skip)
-		and not exists (select from payout.notification e where e.merchant_id = q.merchant_id and e.txid = q.txid
-						and e.event_no < q.event_no and (e.due_at is not null or e.sending_by is not null))
-		order by q.due_at limit p_limit
-		for no key update skip locked)
+		select d.merchant_id, d.txid, d.event_no
+		from (select a.a as merchant_id from payout.merchants_to_notify(p_after) a
+			  union all
+			  select a.a from payout.merchants_to_notify('') a where a.a <= p_after) m,
+		lateral (select q.merchant_id, q.txid, q.event_no
+				 from payout.notification q
+				 where q.merchant_id = m.merchant_id and q.due_at <= (select payout.clock())
+				 and not exists (select from payout.notification e where e.merchant_id = q.merchant_id and e.txid = q.txid
+								 and e.event_no < q.event_no and (e.due_at is not null or e.sending_by is not null))
+				 order by q.due_at limit p_share
+				 for no key update skip locked) d
+		where m.merchant_id <> all (p_skip)
+		limit p_limit)
 	update payout.notification n
 	set due_at = null, sending_by = p_incarnation_id, tries = n.tries + 1
 	from due, payout.merchant m
@@ -92,7 +114,23 @@ begin atomic
 		payout.option_text('merchant', m.options, 'notify_format'),
 		(select s.sealed from payout.merchant_secret s where s.merchant_id = n.merchant_id and s.name = 'webhook_secret');
 end;
-comment on function payout.claim_notify(uuid, integer, text[]) is 'worker: takes due notifications';
+comment on function payout.claim_notify(uuid, integer, text[], integer, text) is 'worker: takes due notifications';
+
+-- The same merchants are looked at as when claiming.
+create function payout.next_notify(p_skip text[], p_after text) returns timestamptz
+language sql
+set search_path = pg_catalog, pg_temp
+return (select min(d.due_at)
+		from (select a.a as merchant_id from payout.merchants_to_notify(p_after) a
+			  union all
+			  select a.a from payout.merchants_to_notify('') a where a.a <= p_after) m,
+		lateral (select q.due_at from payout.notification q
+				 where q.merchant_id = m.merchant_id and q.due_at is not null
+				 and not exists (select from payout.notification e where e.merchant_id = q.merchant_id and e.txid = q.txid
+								 and e.event_no < q.event_no and (e.due_at is not null or e.sending_by is not null))
+				 order by q.due_at limit 1) d
+		where m.merchant_id <> all (p_skip));
+comment on function payout.next_notify(text[], text) is 'worker: when the next notification is due';
 
 create function payout.record_notify(p_merchant_id text, p_txid text, p_event_no integer, p_incarnation_id uuid,
 									 p_delivered boolean, p_http_status integer, p_error text) returns boolean

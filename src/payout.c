@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "compat.h"
+#include "escrow.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "settings.h"
@@ -38,8 +39,9 @@ request_shmem(void)
 	if (next_shmem_request != NULL)
 		next_shmem_request();
 #endif
-	RequestAddinShmemSpace(txid_shmem_size() + wakeup_shmem_size() + token_tries_shmem_size());
-	RequestNamedLWLockTranche("payout", 2); /* wakeup.c, token_tries.c */
+	RequestAddinShmemSpace(txid_shmem_size() + wakeup_shmem_size() + token_tries_shmem_size() +
+						   escrow_shmem_size());
+	RequestNamedLWLockTranche("payout", 3); /* wakeup.c, token_tries.c, escrow.c */
 }
 
 static void
@@ -51,6 +53,7 @@ start_shmem(void)
 	txid_shmem_init();
 	wakeup_shmem_init();
 	token_tries_shmem_init();
+	escrow_shmem_init();
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -59,6 +62,7 @@ _PG_init(void)
 {
 	payout_define_settings();
 	wakeup_register_callback();
+	escrow_register_callbacks();
 	/* During pg_upgrade nothing may run; without preloading there is no shared memory, and functions say so. */
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;

@@ -32,6 +32,7 @@ select pg_catalog.pg_extension_config_dump('payout.bank', '');
 select pg_catalog.pg_extension_config_dump('payout.cvs', '');
 select pg_catalog.pg_extension_config_dump('payout.cvs_secret', '');
 select pg_catalog.pg_extension_config_dump('payout.balance', '');
+select pg_catalog.pg_extension_config_dump('payout.balance_delta', '');
 select pg_catalog.pg_extension_config_dump('payout.transfer', '');
 select pg_catalog.pg_extension_config_dump('payout.payout', '');
 select pg_catalog.pg_extension_config_dump('payout.payout_event', '');

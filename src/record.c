@@ -15,6 +15,7 @@
 #include "wakeup.h"
 
 #define RECORD_AGAIN_MS 500
+#define TELL_AGAIN_MS 10000
 
 static void
 record_one(Exchange *exchange)
@@ -59,6 +60,18 @@ set_aside(Exchange *exchange, const ErrorData *error)
 	PG_END_TRY();
 }
 
+/* Says why outcomes wait, now and then: it is tried again soon, for as long as it takes. */
+static void
+tell_rarely(const ErrorData *error)
+{
+	static int64 next_ms = 0;
+
+	if (payout_unix_ms() < next_ms)
+		return;
+	next_ms = payout_unix_ms() + TELL_AGAIN_MS;
+	ereport(LOG, (errmsg("payout cannot record outcomes yet: %s", error->message)));
+}
+
 /* Records one exchange in a transaction of its own. False: the row is locked by somebody, try again soon. */
 static bool
 record_singly(Exchange *exchange, MemoryContext context)
@@ -77,7 +90,10 @@ record_singly(Exchange *exchange, MemoryContext context)
 	}
 	PG_END_TRY();
 	if (error != NULL && turn_error_is_transient(error))
+	{
+		tell_rarely(error);
 		return false;
+	}
 	if (error != NULL)
 		set_aside(exchange, error);
 	return true;

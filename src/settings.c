@@ -27,6 +27,7 @@ int payout_token_ttl_s = 86400;
 int payout_token_tries = 5;
 int payout_token_lockout_s = 900;
 int payout_reservation_ttl_s = 900;
+int payout_escrow_slots = 16384;
 
 static bool
 check_databases(char **newval, void **extra, GucSource source)
@@ -115,8 +116,13 @@ payout_define_settings(void)
 							&payout_reservation_ttl_s, 900, 1, 604800, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL,
 							NULL);
 	if (process_shared_preload_libraries_in_progress)
+	{
+		DefineCustomIntVariable("payout.escrow_slots", "Merchants whose balances are kept in shared memory.",
+								"Others take the places of those that are not in use.", &payout_escrow_slots,
+								16384, 16, 4194304, PGC_POSTMASTER, 0, NULL, NULL, NULL);
 		DefineCustomBoolVariable("payout.testing", "Lets payout.clock_offset move the clock.", NULL,
 								 &payout_testing, false, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	}
 	crash_point_define_settings();
 	MarkGUCPrefixReserved("payout");
 }

@@ -41,6 +41,10 @@ extern void claim_due(dlist_head *claimed, MemoryContext context);
 extern bool claim_found_expiry(void);
 extern void expire_due(MemoryContext context);
 
+/* Folds deltas into balances, unless it is too early for that; when it is not. Raise nothing. */
+extern void fold_due(MemoryContext context);
+extern int64 fold_next_ms(void);
+
 /* When there is something to claim next (real milliseconds since 1970). Raises nothing. */
 extern int64 claim_next_due_ms(MemoryContext context);
 

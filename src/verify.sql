@@ -2,7 +2,7 @@
 -- each row that breaks one. Empty means sound.
 --
 -- One query for each invariant, under the name that check_name gives. Nothing is written and nothing is locked. All
--- functions are stable, so that one call sees one snapshot: work that goes on meanwhile is no violation.
+-- functions but verify_escrow are stable, so that one call sees one snapshot: work that goes on meanwhile is no violation.
 
 create type payout.violation as (check_name text, merchant_id text, txid text, detail text);
 comment on type payout.violation is 'one broken invariant; merchant_id and txid are null where it concerns no merchant or no payout';
@@ -15,18 +15,21 @@ begin atomic
 	with available as (
 		select t.merchant_id, sum(case when t.credit_account = 'available' then t.amount else -t.amount end) as amount
 		from payout.transfer t where 'available' in (t.debit_account, t.credit_account)
-		group by t.merchant_id)
-	select 'balance_is_sum', b.merchant_id, null::text, format('available is %s, the transfers say %s', b.available, coalesce(a.amount, 0))
-	from payout.balance b left join available a on a.merchant_id = b.merchant_id
-	where b.available <> coalesce(a.amount, 0)
+		group by t.merchant_id),
+	-- Folded and not yet folded.
+	current as (
+		select b.merchant_id, c.* from payout.balance b, lateral payout.current_balance(b.merchant_id) c)
+	select 'balance_is_sum', c.merchant_id, null::text, format('available is %s, the transfers say %s', c.available, coalesce(a.amount, 0))
+	from current c left join available a on a.merchant_id = c.merchant_id
+	where c.available <> coalesce(a.amount, 0)
 	union all
-	select 'balance_not_negative', b.merchant_id, null, format('available is %s', b.available)
-	from payout.balance b where b.available < 0
+	select 'balance_not_negative', c.merchant_id, null, format('available is %s', c.available)
+	from current c where c.available < 0
 	union all
-	-- A deduction counts to the day on which it got the balance's row; its transfer was written shortly before, at
-	-- midnight perhaps on the day before.
+	-- A deduction counts to the day on which it was taken from the balance; its transfer was written shortly before,
+	-- at midnight perhaps on the day before.
 	select 'balance_day_total', b.merchant_id, null, format('day_total of %s is %s, the transfers say %s', b.day, b.day_total, d.least_total)
-	from payout.balance b,
+	from current b,
 	lateral (select coalesce(sum(t.amount) filter (where t.at >= b.day::timestamp at time zone interval '+07:00'), 0) as least_total,
 				coalesce(sum(t.amount), 0) as most_total
 			 from payout.transfer t
@@ -40,9 +43,37 @@ begin atomic
 	where b.merchant_id is null or m.merchant_id is null
 	union all
 	select 'transfer_of_merchant', a.merchant_id, null, 'transfers without their balance'
-	from available a where not exists (select from payout.balance b where b.merchant_id = a.merchant_id);
+	from available a where not exists (select from payout.balance b where b.merchant_id = a.merchant_id)
+	union all
+	select 'delta_of_merchant', d.merchant_id, null, 'changes of a balance that is not there'
+	from payout.balance_delta d where not exists (select from payout.balance b where b.merchant_id = d.merchant_id);
 end;
 comment on function payout.verify_balance() is 'verify: balances equal their transfers';
+
+-- The count in shared memory equals the tables, for merchants of which nothing is in progress: read before the tables,
+-- and unchanged after. (In REPEATABLE READ the tables are not read as they are now, so nothing can be said.)
+create function payout.verify_escrow() returns setof payout.violation
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	slots jsonb;
+begin
+	if current_setting('transaction_isolation') <> 'read committed' then
+		return;
+	end if;
+	select jsonb_agg(e) into slots from payout.escrow() e where e.pins = 0;
+	return query
+	select 'escrow_is_balance', s.merchant_id, null::text,
+		format('%s and %s on %s in shared memory, the tables say %s and %s on %s', s.available / 100.0, s.day_total / 100.0, s.day, c.available, c.day_total, c.day)
+	from jsonb_to_recordset(slots) as s (merchant_id text, available bigint, day date, day_total bigint, version bigint),
+	lateral payout.current_balance(s.merchant_id) c
+	where (s.available <> coalesce(c.available, 0) * 100
+		   or s.day_total <> case when s.day = c.day then c.day_total * 100 else 0 end)
+	and exists (select from payout.escrow() e where e.merchant_id = s.merchant_id and e.pins = 0 and e.version = s.version);
+end
+$$;
+comment on function payout.verify_escrow() is 'verify: what shared memory counts equals the tables';
 
 -- Transfers, each by itself: between the accounts of its kind, with its payout, and over the whole amount or fee.
 create function payout.verify_transfer() returns setof payout.violation
@@ -431,6 +462,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
 	select * from payout.verify_balance()
+	union all select * from payout.verify_escrow()
 	union all select * from payout.verify_transfer()
 	union all select * from payout.verify_money()
 	union all select * from payout.verify_history()

@@ -23,7 +23,7 @@ end;
 comment on function payout.worker_channels() is 'worker: all channels';
 
 -- The earliest moment at which a lane has work for a channel that is not in the given lists (at its limit, or resting).
-create function payout.next_due(p_no_validate text[], p_no_dispatch text[], p_no_check text[], p_no_notify boolean, p_skip text[], p_no_expire boolean)
+create function payout.next_due(p_no_validate text[], p_no_dispatch text[], p_no_check text[], p_no_notify boolean, p_skip text[], p_notify_after text, p_no_expire boolean)
 returns timestamptz
 language sql volatile
 set search_path = pg_catalog, pg_temp
@@ -53,13 +53,9 @@ begin atomic
 					 order by q.dispatch_due_at limit 1))) end))
 		 from payout.channel c where c.paused_at is null),
 		case when not p_no_expire then payout.next_expiry() end,
-		case when not p_no_notify then
-			(select q.due_at from payout.notification q where q.due_at is not null and q.merchant_id <> all (p_skip)
-			 and not exists (select from payout.notification e where e.merchant_id = q.merchant_id and e.txid = q.txid
-							 and e.event_no < q.event_no and (e.due_at is not null or e.sending_by is not null))
-			 order by q.due_at limit 1) end);
+		case when not p_no_notify then payout.next_notify(p_skip, p_notify_after) end);
 end;
-comment on function payout.next_due(text[], text[], text[], boolean, text[], boolean) is 'worker: when it must turn again of its own accord';
+comment on function payout.next_due(text[], text[], text[], boolean, text[], text, boolean) is 'worker: when it must turn again of its own accord';
 
 create function payout.may_dispatch(p_channel_id text) returns boolean
 language sql volatile
@@ -94,7 +90,8 @@ begin
 			end if;
 			raise sqlstate 'PY000';		-- undoes the try
 		exception
-			when sqlstate 'PY000' or lock_not_available then
+			-- what runs out is not this row's fault
+			when sqlstate 'PY000' or lock_not_available or deadlock_detected or serialization_failure or insufficient_resources then
 				null;
 			when others then
 				perform payout.hold_payout(due.merchant_id, due.txid, p_lane, sqlstate || ': ' || sqlerrm);

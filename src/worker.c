@@ -3,7 +3,7 @@
  *
  * One turn: wait on {latch, postmaster death, sockets, timer}; serve interrupts and reload; pump libcurl; then, in one
  * short durable transaction, record what ended and claim new work with its attempts; then start what was claimed; then, in another transaction,
- * let a batch of due tokens expire.
+ * let a batch of due tokens expire, and fold balances.
  *
  * Invariants kept here:
  *	 - No transaction, snapshot or lock on a row is held while anything is waited for outside the database.
@@ -51,10 +51,14 @@ static int64 next_turn_ms = 0;	  /* real; 0: at once */
 static bool
 take_file_lock(void)
 {
+	static bool held = false; /* it outlives a turn that failed, and a second descriptor could not have it */
 	static bool told = false;
 
+	if (held)
+		return true;
 	if (secret_file_lock(GetSystemIdentifier(), MyDatabaseId))
 	{
+		held = true;
 		wakeup_worker_holds_file();
 		return true;
 	}
@@ -148,12 +152,11 @@ turn(MemoryContext context)
 	if (!dlist_is_empty(&claimed))
 		crash_point("claimed_before_send");
 	exchange_start_all(&claimed);
+	http_pump(); /* what was started need not wait for the rest */
 	if (claim_found_expiry())
-	{
-		http_pump(); /* what was started need not wait for this */
 		expire_due(context);
-	}
-	next_turn_ms = Min(next_turn_ms, claim_next_due_ms(context));
+	fold_due(context);
+	next_turn_ms = Min(next_turn_ms, Min(fold_next_ms(), claim_next_due_ms(context)));
 }
 
 static void

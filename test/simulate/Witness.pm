@@ -155,7 +155,7 @@ sub compare_ledger
 	{
 		$self->count($row->[0] eq 'balance_not_negative' ? 'overdrawn' : 'unbalanced', join ' ', @$row);
 	}
-	for my $row ($self->{server}->("select merchant_id, available from payout.balance where available < 0"))
+	for my $row ($self->{server}->("select merchant_id, c.available from payout.balance, payout.current_balance(merchant_id) c where c.available < 0"))
 	{
 		$self->count('overdrawn', join ' ', @$row);
 	}

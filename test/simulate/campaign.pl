@@ -39,16 +39,7 @@ my %mutations = (
 	refund_on_suspect => "update payout.allowed_move set money = 'refund' where kind = 'disbursement' and to_state = 'suspect'",
 	skip_fence => 'create function public.forget() returns trigger language plpgsql as $$ begin new.was_unknown := false; return new; end $$;
 		create trigger forget before update on payout.batch for each row execute function public.forget()',
-	forget_idempotency_key => '',
-	# The balance has a top-up already when its transaction has not committed, and keeps it when that never does.
-	credit_before_commit => q{create extension dblink;
-		create function public.credit_early() returns trigger language plpgsql as $$ begin
-			perform public.dblink_exec(format('dbname=app host=%s port=%s', current_setting('unix_socket_directories'), current_setting('port')),
-				format('update payout.balance set available = available + %s where merchant_id = %L', new.amount, new.merchant_id));
-			update payout.balance set available = available - new.amount where merchant_id = new.merchant_id;
-			return new;
-		end $$;
-		create trigger credit_early before insert on payout.transfer for each row when (new.kind = 'top_up') execute function public.credit_early()});
+	forget_idempotency_key => '', credit_before_commit => '');
 die "no such mutation: $option{mutation}\n" if $option{mutation} && !exists $mutations{ $option{mutation} };
 
 my $t = PayoutTest->new(

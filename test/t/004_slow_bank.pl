@@ -39,9 +39,10 @@ sub workers_in_transaction
 		and (backend_xid is not null or backend_xmin is not null or xact_start is not null)");
 }
 
-# Notifications go their own way and make turns; once they are delivered, the hundred requests are all there is.
+# Notifications and folding make turns of their own; after those, the hundred requests are all there is.
 hang_100('A');
-$t->wait_sql('select not exists (select from payout.notification where due_at is not null or sending_by is not null)');
+$t->wait_sql('select not exists (select from payout.notification where due_at is not null or sending_by is not null)
+	and not exists (select from payout.balance_delta)');
 my $ends = time + 3;
 my ($samples, @seen) = (0);
 while (time < $ends)

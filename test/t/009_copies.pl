@@ -30,6 +30,7 @@ sub contents
 		split ' ', $tables;
 }
 
+$t->wait_for('balances are folded', sub { $t->sql('select payout.wake(), count(*) from payout.balance_delta') eq '|0' });
 my $original = contents($node, 'app');
 $node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, $node->connstr('app') ], 'pg_dump');
 $node->safe_psql('postgres', 'create database copy');

@@ -1,0 +1,30 @@
+-- load_queue.sql: adds :payouts approved payouts over the merchants :first to :first + :merchants - 1, in bulk: the rows that
+-- register, the account check and approve leave behind, so that payout.verify() finds nothing wrong. All are due, in the
+-- order in which they were made.
+\set ON_ERROR_STOP on
+set synchronous_commit = off;
+set jit = off;
+begin;
+create temp table loaded on commit drop as
+select (:first + i % :merchants)::text as merchant_id, payout.generate_txid((:first + i % :merchants)::text) as txid, i as n, clock_timestamp() as at
+from generate_series(1, :payouts) i;
+insert into payout.payout (merchant_id, txid, kind, state, reference_no, method, amount, channel_id, bank_code, account_no, beneficiary_name,
+	registered_at, approved_at, events, account_check, account_name, check_deadline_at, dispatch_due_at)
+select merchant_id, txid, 'disbursement', 'approved', format('%s-%s', :'load', n), 'online', 10000, 'BANK1', 'CENA', '88' || to_char(n, 'FM00000000'), 'Budi Santoso',
+	at, at, 3, 'matched', 'BUDI SANTOSO', at + interval '1 hour', at
+from loaded order by n;
+insert into payout.payout_event (merchant_id, txid, event_no, event, from_state, to_state)
+select l.merchant_id, l.txid, s.event_no, s.event, s.from_state, s.to_state
+from loaded l, (values
+	(1, null, null, 'registered'),
+	(2, 'account.checked', 'registered', 'registered'),
+	(3, 'payout.approved', 'registered', 'approved')) s (event_no, event, from_state, to_state);
+insert into payout.transfer (merchant_id, kind, debit_account, credit_account, amount, txid)
+select merchant_id, 'deduct', 'available', 'in_transit', 10000, txid from loaded;
+update payout.balance b
+set available = available - s.amount, day = payout.jakarta_day(now()),
+	day_total = s.amount + case when day = payout.jakarta_day(now()) then day_total else 0 end
+from (select merchant_id, count(*) * 10000 as amount from loaded group by 1) s where s.merchant_id = b.merchant_id;
+commit;
+analyze payout.payout, payout.transfer, payout.payout_event, payout.balance;
+checkpoint;
