@@ -26,7 +26,7 @@ begin
 	elsif p.state <> 'registered' then
 		return row(p.txid, p.state, null, payout.token_valid_until(p.merchant_id, p.txid))::payout.approval;
 	end if;
-	if not (payout.find_merchant(p_merchant_id)).active then
+	if not (select m.active from payout.merchant m where m.merchant_id = p_merchant_id) then
 		raise exception 'merchant "%" is not active', p_merchant_id
 			using errcode = 'PY005', hint = 'payout.alter_merchant activates it.';
 	end if;

@@ -119,15 +119,20 @@ comment on function payout.save_attempt(text, uuid, text, integer, text, text, t
 create function payout.finish_attempt(p_channel_id text, p_attempt_id uuid, p_incarnation_id uuid, p_outcome text,
 									  p_class text, p_http_status integer, p_response_code text, p_latency_ms integer,
 									  p_excerpt text) returns payout.attempt
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
-begin atomic
+as $$
+declare
+	a payout.attempt;
+begin
 	update payout.attempt
 	set outcome = p_outcome, class = p_class, http_status = nullif(p_http_status, 0), response_code = p_response_code,
 		latency_ms = p_latency_ms, excerpt = left(p_excerpt, 500), finished_at = clock_timestamp()
 	where channel_id = p_channel_id and attempt_id = p_attempt_id and incarnation_id = p_incarnation_id and outcome is null
-	returning *;
-end;
+	returning * into a;
+	return a;
+end
+$$;
 comment on function payout.finish_attempt(text, uuid, uuid, text, text, integer, text, integer, text) is
 'worker: writes an attempt''s outcome, once, and only by the life that made it';
 

@@ -10,9 +10,11 @@ create type payout.check_work as (
 comment on type payout.check_work is 'what lane check sends for one payout; service, external id and date are those of the transfer asked for';
 
 create function payout.claim_check(p_channel_id text, p_limit integer) returns setof payout.check_work
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
-begin atomic
+as $$
+begin
+	return query
 	with due as (
 		select q.merchant_id, q.txid
 		from payout.payout q
@@ -27,7 +29,8 @@ begin atomic
 	returning p.channel_id, p.merchant_id, p.txid, b.service::integer,
 		(select a.external_id from payout.attempt a where a.channel_id = b.channel_id and a.batch_id = b.batch_id order by a.started_at desc limit 1),
 		b.transaction_date, p.bank_reference_no, p.amount, p.account_no, coalesce(k.options ->> 'wire_code', k.bank_code);
-end;
+end
+$$;
 comment on function payout.claim_check(text, integer) is 'worker: takes due status checks of a channel';
 
 -- p_status: what the bank says of the transfer: paid, pending, refunded, canceled, failed, not_found, or unknown.

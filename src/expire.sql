@@ -5,12 +5,16 @@
 -- hold no long transaction.
 
 create function payout.next_expiry() returns timestamptz
-language sql volatile
+language plpgsql volatile
 set search_path = pg_catalog, pg_temp
-return (select q.expire_due_at from payout.payout q
-		where q.expire_due_at is not null
-		and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'expire'))
-		order by q.expire_due_at limit 1);
+as $$
+begin
+	return (select q.expire_due_at from payout.payout q
+			where q.expire_due_at is not null
+			and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'expire'))
+			order by q.expire_due_at limit 1);
+end
+$$;
 comment on function payout.next_expiry() is 'when the next token expires or reservation lapses';
 
 create function payout.expire_tokens(p_limit integer) returns integer
@@ -37,15 +41,23 @@ $$;
 comment on function payout.expire_tokens(integer) is 'worker: the oldest due tokens expire and reservations lapse; their count';
 
 create function payout.state_after_expiry(p_state text) returns text
-language sql immutable parallel safe
+language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
-return case p_state when 'token_issued' then 'expired' when 'token_reserved' then 'suspect' else p_state end;
+as $$
+begin
+	return case p_state when 'token_issued' then 'expired' when 'token_reserved' then 'suspect' else p_state end;
+end
+$$;
 comment on function payout.state_after_expiry(text) is 'what a cashout becomes when its time is over';
 
 create function payout.reason_of_expiry(p_state text) returns text
-language sql immutable parallel safe
+language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
-return case p_state when 'token_issued' then 'the token expired' when 'token_reserved' then 'the store neither confirmed nor reversed in time' end;
+as $$
+begin
+	return case p_state when 'token_issued' then 'the token expired' when 'token_reserved' then 'the store neither confirmed nor reversed in time' end;
+end
+$$;
 comment on function payout.reason_of_expiry(text) is 'why';
 
 -- Containment. A batch failed: each due payout by itself. One that fails alone is set aside for a person.

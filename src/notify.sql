@@ -30,9 +30,13 @@ create index notification_sending on payout.notification (sending_by) where send
 create trigger refuse_truncate before truncate on payout.notification for each statement execute function payout.refuse_change();
 
 create function payout.masked(value text) returns text
-language sql immutable parallel safe
+language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
-return case when length(value) > 4 then repeat('*', length(value) - 4) || right(value, 4) else repeat('*', length(value)) end;
+as $$
+begin
+	return case when length(value) > 4 then repeat('*', length(value) - 4) || right(value, 4) else repeat('*', length(value)) end;
+end
+$$;
 comment on function payout.masked(text) is 'the value with all but its last four characters hidden';
 
 create function payout.owe_notification(p payout.payout, p_event text) returns void
@@ -53,17 +57,21 @@ $$;
 comment on function payout.owe_notification(payout.payout, text) is 'owes the merchant a notification of the payout''s event, if it wants those';
 
 create function payout.event_body(p payout.payout, p_event text, p_at timestamptz) returns text
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
-return json_build_object(
-	'type', p_event,
-	'timestamp', to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-	'data', json_build_object(
-		'merchant_id', p.merchant_id, 'txid', p.txid, 'reference_no', p.reference_no, 'kind', p.kind, 'state', p.state,
-		'amount', p.amount::text, 'fee', p.fee::text, 'currency', p.currency, 'bank_code', p.bank_code,
-		'account_no', payout.masked(p.account_no), 'account_check', p.account_check, 'bank_reference_no', p.bank_reference_no,
-		'cvs_code', p.cvs_code, 'cvs_reference', p.cvs_reference,
-		'response_code', p.response_code, 'reason', p.reason))::text;
+as $$
+begin
+	return json_build_object(
+		'type', p_event,
+		'timestamp', to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+		'data', json_build_object(
+			'merchant_id', p.merchant_id, 'txid', p.txid, 'reference_no', p.reference_no, 'kind', p.kind, 'state', p.state,
+			'amount', p.amount::text, 'fee', p.fee::text, 'currency', p.currency, 'bank_code', p.bank_code,
+			'account_no', payout.masked(p.account_no), 'account_check', p.account_check, 'bank_reference_no', p.bank_reference_no,
+			'cvs_code', p.cvs_code, 'cvs_reference', p.cvs_reference,
+			'response_code', p.response_code, 'reason', p.reason))::text;
+end
+$$;
 comment on function payout.event_body(payout.payout, text, timestamptz) is 'the body of a notification in the standard format';
 
 create type payout.notify_work as (
@@ -73,25 +81,30 @@ comment on type payout.notify_work is 'what lane notify sends for one notificati
 
 -- Found by hops through the queue's index: a merchant's backlog costs the others nothing.
 create function payout.merchants_to_notify(p_after text) returns setof text
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
-begin atomic
+as $$
+begin
+	return query
 	with recursive m as (
 		(select q.merchant_id from payout.notification q where q.due_at is not null and q.merchant_id > p_after order by q.merchant_id limit 1)
 		union all
 		select (select q.merchant_id from payout.notification q where q.due_at is not null and q.merchant_id > m.merchant_id order by q.merchant_id limit 1)
 		from m where m.merchant_id is not null)
 	select m.merchant_id from m where m.merchant_id is not null limit 1000;
-end;
+end
+$$;
 comment on function payout.merchants_to_notify(text) is 'worker: the next merchants, at most 1000, after one in order that have notifications to be delivered now or later';
 
 -- Merchants in turn, going on after p_after, at most p_share for each; of a payout the oldest undelivered message goes
 -- first. p_skip are merchants whose host rests or is at its limit.
 create function payout.claim_notify(p_incarnation_id uuid, p_limit integer, p_skip text[], p_share integer, p_after text)
 returns setof payout.notify_work
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
-begin atomic
+as $$
+begin
+	return query
 	with due as (
 		select d.merchant_id, d.txid, d.event_no
 		from (select a.a as merchant_id from payout.merchants_to_notify(p_after) a
@@ -113,23 +126,28 @@ begin atomic
 	returning n.merchant_id, n.txid, n.event_no, coalesce(m.notify_url, ''), n.body, n.tries,
 		payout.option_text('merchant', m.options, 'notify_format'),
 		(select s.sealed from payout.merchant_secret s where s.merchant_id = n.merchant_id and s.name = 'webhook_secret');
-end;
+end
+$$;
 comment on function payout.claim_notify(uuid, integer, text[], integer, text) is 'worker: takes due notifications';
 
 -- The same merchants are looked at as when claiming.
 create function payout.next_notify(p_skip text[], p_after text) returns timestamptz
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
-return (select min(d.due_at)
-		from (select a.a as merchant_id from payout.merchants_to_notify(p_after) a
-			  union all
-			  select a.a from payout.merchants_to_notify('') a where a.a <= p_after) m,
-		lateral (select q.due_at from payout.notification q
-				 where q.merchant_id = m.merchant_id and q.due_at is not null
-				 and not exists (select from payout.notification e where e.merchant_id = q.merchant_id and e.txid = q.txid
-								 and e.event_no < q.event_no and (e.due_at is not null or e.sending_by is not null))
-				 order by q.due_at limit 1) d
-		where m.merchant_id <> all (p_skip));
+as $$
+begin
+	return (select min(d.due_at)
+			from (select a.a as merchant_id from payout.merchants_to_notify(p_after) a
+				  union all
+				  select a.a from payout.merchants_to_notify('') a where a.a <= p_after) m,
+			lateral (select q.due_at from payout.notification q
+					 where q.merchant_id = m.merchant_id and q.due_at is not null
+					 and not exists (select from payout.notification e where e.merchant_id = q.merchant_id and e.txid = q.txid
+									 and e.event_no < q.event_no and (e.due_at is not null or e.sending_by is not null))
+					 order by q.due_at limit 1) d
+			where m.merchant_id <> all (p_skip));
+end
+$$;
 comment on function payout.next_notify(text[], text) is 'worker: when the next notification is due';
 
 create function payout.record_notify(p_merchant_id text, p_txid text, p_event_no integer, p_incarnation_id uuid,

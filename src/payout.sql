@@ -220,7 +220,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	allowed payout.allowed_move;
+	allowed record;
 begin
 	if (new.merchant_id, new.txid, new.kind, new.reference_no, new.method, new.amount, new.currency, new.channel_id, new.bank_code,
 		new.account_no, new.beneficiary_name, new.registered_at) is distinct from
@@ -235,16 +235,21 @@ begin
 								   concat_ws(': ', new.account_check, new.account_name));
 	end if;
 	if new.state is distinct from old.state then
-		select * into allowed from payout.allowed_move
-		where kind = new.kind and from_state = old.state and to_state = new.state;
+		select a.money, a.event, a.final, m.options, m.notify_url is not null as is_told into allowed
+		from payout.allowed_move a
+		left join payout.merchant m on m.merchant_id = new.merchant_id
+		where a.kind = new.kind and a.from_state = old.state and a.to_state = new.state;
 		if not found then
 			raise exception 'a payout in state "%" cannot become "%"', old.state, new.state
 				using errcode = 'PY004', detail = format('TXID %s.', new.txid),
 					hint = 'The allowed moves stand in payout.allowed_move.';
 		end if;
 		new.final_at := case when allowed.final then clock_timestamp() end;
-		if allowed.money is not null then
-			new := payout.move_money(new, allowed.money);
+		if allowed.money = 'deduct' then
+			new.fee := payout.fee_of(allowed.options, new.method, new.amount);
+			perform payout.ledger_deduct(new.merchant_id, new.txid, new.amount, new.fee, (allowed.options #>> '{limits,daily_total}')::numeric);
+		elsif allowed.money is not null then
+			perform payout.move_money(new, allowed.money, allowed.options);
 		end if;
 		if allowed.final then
 			-- Nothing is left to do of its own accord.
@@ -255,7 +260,11 @@ begin
 			delete from payout.hold h where h.merchant_id = new.merchant_id and h.txid = new.txid;
 		end if;
 		new.events := new.events + 1;
-		perform payout.write_event(new, allowed.event, old.state, new.state, new.reason);
+		insert into payout.payout_event (merchant_id, txid, event_no, event, from_state, to_state, reason)
+		values (new.merchant_id, new.txid, new.events, allowed.event, old.state, new.state, new.reason);
+		if allowed.event is not null and allowed.is_told then
+			perform payout.owe_notification(new, allowed.event);
+		end if;
 	end if;
 	perform payout.wake();
 	return new;
@@ -267,83 +276,87 @@ comment on function payout.payout_move() is 'trigger: checks a change of state, 
 
 -- The prefix keeps a store apart from a channel of the same name.
 create function payout.settlement_account(p_channel_id text, p_cvs_code text) returns text
-language sql immutable parallel safe
+language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
-return 'settlement/' || coalesce(p_channel_id, 'cvs:' || p_cvs_code);
+as $$
+begin
+	return 'settlement/' || coalesce(p_channel_id, 'cvs:' || p_cvs_code);
+end
+$$;
 comment on function payout.settlement_account(text, text) is 'the account of what is owed to a channel or, where there is none, to a store';
 
-create function payout.move_money(p payout.payout, p_money text) returns payout.payout
+create function payout.move_money(p payout.payout, p_money text, p_merchant_options jsonb) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	m payout.merchant;
 	settlement text := payout.settlement_account(p.channel_id, p.cvs_code);
-	money text := p_money;
-	fee_back numeric;
+	money text := case p_money when 'by_position' then payout.money_needed(p.merchant_id, p.txid, p.state) else p_money end;
 begin
-	if money = 'by_position' then
-		money := payout.money_needed(p.merchant_id, p.txid, p.state);
-	end if;
-	if money = 'deduct' then
-		select * into strict m from payout.merchant where merchant_id = p.merchant_id;
-		p.fee := payout.fee_of(m.options, p.method, p.amount);
-		perform payout.ledger_deduct(p.merchant_id, p.txid, p.amount, p.fee,
-									 (m.options #>> '{limits,daily_total}')::numeric);
-	elsif money = 'settle' then
+	if money = 'settle' then
 		perform payout.ledger_settle(p.merchant_id, p.txid, p.amount, settlement);
 	elsif money = 'refund' then
 		perform payout.ledger_refund(p.merchant_id, p.txid, p.amount, p.fee);
 	elsif money = 'return' then
-		select * into strict m from payout.merchant where merchant_id = p.merchant_id;
-		fee_back := case when payout.option('merchant', m.options, 'refund_fee_on_return')::boolean then p.fee else 0 end;
-		perform payout.ledger_return(p.merchant_id, p.txid, p.amount, fee_back, settlement);
+		perform payout.ledger_return(p.merchant_id, p.txid, p.amount,
+			case when payout.option('merchant', p_merchant_options, 'refund_fee_on_return')::boolean then p.fee else 0 end, settlement);
 	elsif money = 'loss' then
 		perform payout.ledger_loss(p.merchant_id, p.txid, p.amount, settlement);
 	elsif money = 'loss_return' then
 		perform payout.ledger_loss_return(p.merchant_id, p.txid, p.amount, settlement);
 	end if;
-	return p;
 end
 $$;
-comment on function payout.move_money(payout.payout, text) is 'makes the transfers of a move; answers the payout, with its fee when that was just deducted';
+comment on function payout.move_money(payout.payout, text, jsonb) is 'makes the transfer of a move, but for the deduction';
 
 create function payout.fee_of(p_options jsonb, p_method text, p_amount numeric) returns numeric
-language sql immutable parallel safe
+language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
-return round(coalesce((p_options #>> array['fee', p_method, 'flat'])::numeric, 0)
-			 + p_amount * coalesce((p_options #>> array['fee', p_method, 'bps'])::numeric, 0) / 10000, 2);
+as $$
+begin
+	return round(coalesce((p_options #>> array['fee', p_method, 'flat'])::numeric, 0)
+				 + p_amount * coalesce((p_options #>> array['fee', p_method, 'bps'])::numeric, 0) / 10000, 2);
+end
+$$;
 comment on function payout.fee_of(jsonb, text, numeric) is 'the fee of a merchant''s options for a method and amount: flat plus basis points, rounded to two decimals';
 
 -- Where a payout's money is by its transfers: none, in_transit, settled (the merchant paid), refunded (never paid),
 -- returned (paid, and given back), or lost (refunded or returned, and yet paid by the bank: the platform bears it).
 create function payout.money_position(p_merchant_id text, p_txid text) returns text
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
-return (select case
-	when count(*) filter (where kind = 'loss') > count(*) filter (where kind = 'loss_return') then 'lost'
-	when bool_or(kind = 'return') then 'returned'
-	when bool_or(kind = 'settle') then 'settled'
-	when bool_or(kind = 'refund') then 'refunded'
-	when bool_or(kind = 'deduct') then 'in_transit'
-	else 'none' end
-	-- two parts, as each has an index of its own
-	from (select t.kind from payout.transfer t
-		  where t.merchant_id = p_merchant_id and t.txid = p_txid and t.kind not in ('loss', 'loss_return')
-		  union all
-		  select t.kind from payout.transfer t
-		  where t.merchant_id = p_merchant_id and t.txid = p_txid and t.kind in ('loss', 'loss_return')) k);
+as $$
+begin
+	return (select case
+		when count(*) filter (where kind = 'loss') > count(*) filter (where kind = 'loss_return') then 'lost'
+		when bool_or(kind = 'return') then 'returned'
+		when bool_or(kind = 'settle') then 'settled'
+		when bool_or(kind = 'refund') then 'refunded'
+		when bool_or(kind = 'deduct') then 'in_transit'
+		else 'none' end
+		-- two parts, as each has an index of its own
+		from (select t.kind from payout.transfer t
+			  where t.merchant_id = p_merchant_id and t.txid = p_txid and t.kind not in ('loss', 'loss_return')
+			  union all
+			  select t.kind from payout.transfer t
+			  where t.merchant_id = p_merchant_id and t.txid = p_txid and t.kind in ('loss', 'loss_return')) k);
+end
+$$;
 comment on function payout.money_position(text, text) is 'where a payout''s money is by its transfers: none, in_transit, settled, refunded, returned or lost';
 
 create function payout.money_needed(p_merchant_id text, p_txid text, p_state text) returns text
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
-return case payout.money_position(p_merchant_id, p_txid)
-	when 'refunded' then case when p_state = 'paid' then 'loss' end
-	when 'returned' then case when p_state = 'paid' then 'loss' end
-	when 'lost' then case when p_state <> 'paid' then 'loss_return' end
-	when 'settled' then case when p_state <> 'paid' then 'return' end
-end;
+as $$
+begin
+	return case payout.money_position(p_merchant_id, p_txid)
+		when 'refunded' then case when p_state = 'paid' then 'loss' end
+		when 'returned' then case when p_state = 'paid' then 'loss' end
+		when 'lost' then case when p_state <> 'paid' then 'loss_return' end
+		when 'settled' then case when p_state <> 'paid' then 'return' end
+	end;
+end
+$$;
 comment on function payout.money_needed(text, text, text) is 'the transfer that brings a disputed payout''s money where its new state (paid, failed, returned) says it is, or null';
 
 create function payout.write_event(p payout.payout, p_event text, p_from text, p_to text, p_reason text) returns void
@@ -368,13 +381,13 @@ as $$
 declare
 	p payout.payout;
 begin
-	perform payout.find_merchant(p_merchant_id);
 	if p_lock then
 		select * into p from payout.payout where merchant_id = p_merchant_id and txid = p_txid for no key update;
 	else
 		select * into p from payout.payout where merchant_id = p_merchant_id and txid = p_txid;
 	end if;
 	if p.txid is null then
+		perform payout.find_merchant(p_merchant_id);
 		raise exception 'argument "txid" names no payout of this merchant'
 			using errcode = 'PY003', hint = 'payout.inquiry_reference finds a payout by the merchant''s reference number.';
 	end if;

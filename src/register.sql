@@ -17,6 +17,8 @@ language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
 comment on function payout.register(text, text, numeric, text, text, text, text, text, timestamptz, text, jsonb) is
 'registers a disbursement and has its account checked; the same reference number with the same content answers the same payout';
 
+-- One statement reads all that the rules ask for, one writes. Only where that is not all, the rest is looked at: a
+-- repeat is answered before the rules that change with time are asked.
 create function payout.do_register(p_merchant_id text, p_reference_no text, p_amount numeric, p_bank_code text,
 								   p_account_no text, p_beneficiary_name text, p_method text, p_beneficiary_phone text,
 								   p_scheduled_at timestamptz, p_description text, p_options jsonb)
@@ -25,77 +27,96 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	m payout.merchant := payout.find_merchant(p_merchant_id);
-	b payout.bank;
+	r record;
 	p payout.payout;
 	wanted payout.payout;
 	started timestamptz := payout.clock();
 begin
+	select m.active, b.enabled, b.channel_id, b.options as bank_options, c.options as channel_options,
+		(m.options #>> array['limits', p_method, 'min'])::numeric as least_amount,
+		(m.options #>> array['limits', p_method, 'max'])::numeric as most_amount
+	into r
+	from payout.merchant m
+	left join payout.bank b on b.bank_code = p_bank_code
+	left join payout.channel c on c.channel_id = b.channel_id
+	where m.merchant_id = p_merchant_id;
+	if not found then
+		perform payout.find_merchant(p_merchant_id);
+	end if;
 	perform payout.require_text('reference_no', p_reference_no, 1, 40, 'visible', 'PY016'),
 			payout.require_amount('amount', p_amount),
 			payout.require_text('bank_code', p_bank_code, 2, 11, 'id', 'PY006'),
 			payout.require_text('account_no', p_account_no, 1, 34, 'id', 'PY008'),
 			payout.require_text('beneficiary_name', p_beneficiary_name, 1, 100, 'text', 'PY016'),
 			payout.require_text('beneficiary_phone', coalesce(p_beneficiary_phone, '0'), 1, 20, 'phone', 'PY016'),
-			payout.require_text('description', coalesce(p_description, '-'), 1, 100, 'text', 'PY016'),
-			payout.check_method(p_method),
-			payout.check_options('payout', p_options);
+			payout.require_text('description', coalesce(p_description, '-'), 1, 100, 'text', 'PY016');
+	if p_method is null or p_method not in ('online', 'overbooking') then
+		raise exception 'argument "method" is not a method of disbursement'
+			using errcode = 'PY016', hint = 'The methods are online and overbooking.';
+	end if;
+	if p_options is distinct from '{}' then
+		perform payout.check_options('payout', p_options);
+	end if;
 	if p_scheduled_at in ('infinity', '-infinity') then
 		raise exception 'argument "scheduled_at" is not a moment'
 			using errcode = 'PY009', hint = 'Leave it out for a payout at once.';
 	end if;
 
-	wanted.reference_no := p_reference_no;
-	wanted.amount := p_amount;
-	wanted.bank_code := p_bank_code;
-	wanted.account_no := p_account_no;
-	wanted.beneficiary_name := p_beneficiary_name;
-	wanted.method := p_method;
-	wanted.beneficiary_phone := p_beneficiary_phone;
-	wanted.scheduled_at := p_scheduled_at;
-	wanted.description := p_description;
-	wanted.options := p_options;
+	if r.active and r.enabled and p_amount >= coalesce(r.least_amount, p_amount) and p_amount <= coalesce(r.most_amount, p_amount)
+	   and (p_method = 'online' or payout.option('bank', r.bank_options, 'internal')::boolean)
+	   and (p_scheduled_at is null or payout.is_schedule(p_scheduled_at, started)) then
+		with made as (
+			insert into payout.payout as n (merchant_id, txid, kind, state, reference_no, method, amount, channel_id, bank_code,
+				account_no, beneficiary_name, beneficiary_phone, description, options, scheduled_at, registered_at,
+				account_check, check_due_at, check_deadline_at)
+			values (p_merchant_id, payout.generate_txid(p_merchant_id), 'disbursement', 'registered', p_reference_no, p_method,
+				p_amount, r.channel_id, p_bank_code, p_account_no, p_beneficiary_name, p_beneficiary_phone, p_description,
+				p_options, p_scheduled_at, clock_timestamp(), 'pending', started,
+				started + payout.option_interval(r.channel_options, 'check_deadline_s'))
+			on conflict do nothing
+			returning *),
+		told as (
+			insert into payout.payout_event (merchant_id, txid, event_no, to_state)
+			select m.merchant_id, m.txid, m.events, m.state from made m)
+		select * into p from made;
+		if found then
+			perform payout.wake();
+			return p;
+		end if;
+	end if;
 
-	-- A repeat is answered before the rules that change with time are asked.
 	select * into p from payout.payout where merchant_id = p_merchant_id and reference_no = p_reference_no;
 	if found then
+		wanted.reference_no := p_reference_no;
+		wanted.amount := p_amount;
+		wanted.bank_code := p_bank_code;
+		wanted.account_no := p_account_no;
+		wanted.beneficiary_name := p_beneficiary_name;
+		wanted.method := p_method;
+		wanted.beneficiary_phone := p_beneficiary_phone;
+		wanted.scheduled_at := p_scheduled_at;
+		wanted.description := p_description;
+		wanted.options := p_options;
 		return payout.same_content(p, wanted);
-	end if;
-
-	if not m.active then
+	elsif not r.active then
 		raise exception 'merchant "%" is not active', p_merchant_id
 			using errcode = 'PY005', hint = 'payout.alter_merchant activates it.';
-	end if;
-	select * into b from payout.bank where bank_code = p_bank_code;
-	if not found or not b.enabled then
+	elsif r.enabled is not true then
 		raise exception 'argument "bank_code" names no enabled bank'
 			using errcode = 'PY006', hint = 'payout.create_bank or payout.load_banks creates banks, payout.alter_bank enables them.';
-	end if;
-	if p_method = 'overbooking' and not payout.option('bank', b.options, 'internal')::boolean then
+	elsif p_method = 'overbooking' and not payout.option('bank', r.bank_options, 'internal')::boolean then
 		raise exception 'method "overbooking" does not reach bank "%"', p_bank_code
 			using errcode = 'PY016', hint = 'Use method online, or set the bank''s option internal where it is the channel''s own bank.';
 	end if;
-	perform payout.check_amount_limits(m, p_method, p_amount), payout.check_schedule(p_scheduled_at, started);
-
-	loop
-		insert into payout.payout (merchant_id, txid, kind, state, reference_no, method, amount, channel_id, bank_code,
-			account_no, beneficiary_name, beneficiary_phone, description, options, scheduled_at, registered_at,
-			account_check, check_due_at, check_deadline_at)
-		values (p_merchant_id, payout.generate_txid(p_merchant_id), 'disbursement', 'registered', p_reference_no, p_method,
-			p_amount, b.channel_id, p_bank_code, p_account_no, p_beneficiary_name, p_beneficiary_phone, p_description,
-			p_options, p_scheduled_at, clock_timestamp(), 'pending', started,
-			started + payout.channel_interval(b.channel_id, 'check_deadline_s'))
-		on conflict do nothing
-		returning * into p;
-		exit when found;
-		-- Another session registered the same reference number meanwhile, or (clock set back) the TXID exists.
-		select * into p from payout.payout where merchant_id = p_merchant_id and reference_no = p_reference_no;
-		if found then
-			return payout.same_content(p, wanted);
-		end if;
-	end loop;
-	perform payout.write_event(p, null, null, 'registered', null), payout.wake();
-	return p;
+	perform payout.check_amount_limits(p_method, p_amount, r.least_amount, r.most_amount);
+	if p_scheduled_at is not null and not payout.is_schedule(p_scheduled_at, started) then
+		raise exception 'argument "scheduled_at" is out of bounds'
+			using errcode = 'PY009', detail = format('It must be at least %s and at most a year ahead.', current_setting('payout.schedule_lead')),
+				hint = 'The least distance is the setting payout.schedule_lead.';
+	end if;
+	-- Nothing is wrong: the TXID was taken (the clock was set back).
+	return payout.do_register(p_merchant_id, p_reference_no, p_amount, p_bank_code, p_account_no, p_beneficiary_name, p_method,
+							  p_beneficiary_phone, p_scheduled_at, p_description, p_options);
 end
 $$;
 comment on function payout.do_register(text, text, numeric, text, text, text, text, text, timestamptz, text, jsonb) is 'work of payout.register';
@@ -118,61 +139,51 @@ end
 $$;
 comment on function payout.same_content(payout.payout, payout.payout) is 'the registered payout, if the wanted one has the same content; otherwise PY002';
 
-create function payout.check_method(p_method text) returns text
+create function payout.check_amount_limits(p_method text, p_amount numeric, p_least numeric, p_most numeric) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	if p_method is null or p_method not in ('overbooking', 'online') then
-		raise exception 'argument "method" is not a method of disbursement'
-			using errcode = 'PY016', hint = 'The methods are online and overbooking.';
-	end if;
-	return p_method;
-end
-$$;
-comment on function payout.check_method(text) is 'the method, if disbursements can go by it; otherwise PY016';
-
-create function payout.check_amount_limits(m payout.merchant, p_method text, p_amount numeric) returns void
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-	least_amount numeric := m.options #>> array['limits', p_method, 'min'];
-	most_amount numeric := m.options #>> array['limits', p_method, 'max'];
-begin
-	if p_amount < least_amount or p_amount > most_amount then
+	if p_amount < p_least or p_amount > p_most then
 		raise exception 'argument "amount" is out of this merchant''s bounds'
 			using errcode = 'PY007',
-				detail = format('The bounds of method %s are %s and %s.', p_method, coalesce(least_amount::text, 'none'), coalesce(most_amount::text, 'none')),
+				detail = format('The bounds of method %s are %s and %s.', p_method, coalesce(p_least::text, 'none'), coalesce(p_most::text, 'none')),
 				hint = 'The bounds stand in the merchant''s option limits.';
 	end if;
 end
 $$;
-comment on function payout.check_amount_limits(payout.merchant, text, numeric) is 'raises PY007 when the amount is out of the merchant''s bounds for the method';
+comment on function payout.check_amount_limits(text, numeric, numeric, numeric) is 'raises PY007 when the amount is out of bounds; null is no bound';
 
-create function payout.check_schedule(p_scheduled_at timestamptz, p_now timestamptz) returns void
+create function payout.is_schedule(p_scheduled_at timestamptz, p_now timestamptz) returns boolean
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-	lead_time interval := current_setting('payout.schedule_lead');
 begin
-	if p_scheduled_at < p_now + lead_time or p_scheduled_at > p_now + interval '1 year' then
-		raise exception 'argument "scheduled_at" is out of bounds'
-			using errcode = 'PY009', detail = format('It must be at least %s and at most a year ahead.', lead_time),
-				hint = 'The least distance is the setting payout.schedule_lead.';
-	end if;
+	return p_scheduled_at between p_now + current_setting('payout.schedule_lead')::interval and p_now + interval '1 year';
 end
 $$;
-comment on function payout.check_schedule(timestamptz, timestamptz) is 'raises PY009 when the schedule is nearer than payout.schedule_lead or over a year ahead';
+comment on function payout.is_schedule(timestamptz, timestamptz) is 'whether a schedule is at least payout.schedule_lead and at most a year ahead';
+
+create function payout.option_interval(p_options jsonb, p_option text) returns interval
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return payout.option_text('channel', p_options, p_option)::integer
+		* case when p_option like '%\_days' then interval '1 day' when p_option like '%\_ms' then interval '1 ms' else interval '1 s' end;
+end
+$$;
+comment on function payout.option_interval(jsonb, text) is 'an option of a channel that ends in _ms, _s or _days, as an interval';
 
 create function payout.channel_interval(p_channel_id text, p_option text) returns interval
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
-return (select payout.option_text('channel', c.options, p_option)::integer
-		* case when p_option like '%\_days' then interval '1 day' when p_option like '%\_ms' then interval '1 ms' else interval '1 s' end
-		from payout.channel c where c.channel_id = p_channel_id);
-comment on function payout.channel_interval(text, text) is 'a channel''s option that ends in _ms, _s or _days, as an interval';
+as $$
+begin
+	return (select payout.option_interval(c.options, p_option) from payout.channel c where c.channel_id = p_channel_id);
+end
+$$;
+comment on function payout.channel_interval(text, text) is 'the same of the channel of this name';
 
 create function payout.inquiry(merchant_id text, txid text) returns payout.payout
 language c stable parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';

@@ -44,9 +44,13 @@ comment on function payout.clock() is
 'the present moment for schedules, expiry and backoff: the wall clock, moved by payout.clock_offset when payout.testing is on';
 
 create function payout.jakarta_day(at timestamptz) returns date
-language sql immutable parallel safe
+language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
-return (at at time zone interval '+07:00')::date;
+as $$
+begin
+	return (at at time zone interval '+07:00')::date;
+end
+$$;
 comment on function payout.jakarta_day(timestamptz) is 'the day in Jakarta (UTC+7 all year); limits and reports count by it';
 
 create function payout.caller() returns text
@@ -180,16 +184,26 @@ insert into payout.option_definition (scope, name, kind, minimum, maximum, choic
 	('merchant', 'refund_fee_on_return', 'boolean', null, null, null, 'false', 'the fee is given back when a paid payout is returned');
 
 create function payout.option(scope text, options jsonb, name text) returns jsonb
-language sql stable parallel safe
+language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
-return coalesce(options -> name,
-				(select d.default_value from payout.option_definition d where d.scope = option.scope and d.name = option.name));
+as $$
+begin
+	if options ? name then
+		return options -> name;
+	end if;
+	return (select d.default_value from payout.option_definition d where d.scope = option.scope and d.name = option.name);
+end
+$$;
 comment on function payout.option(text, jsonb, text) is 'an option''s value, or its default';
 
 create function payout.option_text(scope text, options jsonb, name text) returns text
-language sql stable parallel safe
+language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
-return payout.option(scope, options, name) #>> '{}';
+as $$
+begin
+	return payout.option(scope, options, name) #>> '{}';
+end
+$$;
 comment on function payout.option_text(text, jsonb, text) is 'an option''s value as text, or its default';
 
 create function payout.is_amount(value jsonb) returns boolean

@@ -64,10 +64,14 @@ $$;
 comment on function payout.require_armed() is 'raises PY015 where the database is not armed, or the one that it is a copy of is in use: a copy issues and validates no token';
 
 create function payout.token_valid_until(p_merchant_id text, p_txid text) returns timestamptz
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
-return (select t.valid_until from payout.cashout_token t
-		where t.merchant_id = p_merchant_id and t.txid = p_txid and t.replaced_at is null);
+as $$
+begin
+	return (select t.valid_until from payout.cashout_token t
+			where t.merchant_id = p_merchant_id and t.txid = p_txid and t.replaced_at is null);
+end
+$$;
 comment on function payout.token_valid_until(text, text) is 'until when a payout''s token can be redeemed; null without one';
 
 -- Issues the payout's next token; the one before is dead from here. The caller has locked the payout.

@@ -6,9 +6,11 @@ create type payout.validate_work as (
 comment on type payout.validate_work is 'what lane validate sends for one payout';
 
 create function payout.claim_validate(p_channel_id text, p_limit integer) returns setof payout.validate_work
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
-begin atomic
+as $$
+begin
+	return query
 	with due as (
 		select q.merchant_id, q.txid
 		from payout.payout q
@@ -21,14 +23,19 @@ begin atomic
 	where p.merchant_id = due.merchant_id and p.txid = due.txid and b.bank_code = p.bank_code
 	returning p.channel_id, p.merchant_id, p.txid, case when p.method = 'overbooking' then 15 else 16 end,
 		coalesce(b.options ->> 'wire_code', b.bank_code), p.account_no;
-end;
+end
+$$;
 comment on function payout.claim_validate(text, integer) is 'worker: takes due account checks of a channel';
 
 -- Names are compared without case, punctuation and repeated blanks: banks write them in capitals and cut titles' dots.
 create function payout.plain_name(value text) returns text
-language sql immutable parallel safe
+language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
-return btrim(regexp_replace(upper(value), '[^[:alnum:]]+', ' ', 'g'));
+as $$
+begin
+	return btrim(regexp_replace(upper(value), '[^[:alnum:]]+', ' ', 'g'));
+end
+$$;
 comment on function payout.plain_name(text) is 'a name in capitals, letters and digits only, single blanks';
 
 create function payout.record_validate(p_channel_id text, p_attempt_id uuid, p_incarnation_id uuid, p_outcome text, p_class text,

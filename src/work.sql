@@ -7,9 +7,11 @@ create type payout.worker_channel as (
 comment on type payout.worker_channel is 'a channel as the worker needs it: effective options, sealed secrets, and a version that changes with either';
 
 create function payout.worker_channels() returns setof payout.worker_channel
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
-begin atomic
+as $$
+begin
+	return query
 	select c.channel_id, c.protocol, c.base_url,
 		concat_ws('/', c.base_url, hashtextextended(c.options::text, 0), k.set_at, s.set_at),
 		c.paused_at is not null,
@@ -19,16 +21,18 @@ begin atomic
 	left join payout.channel_secret k on k.channel_id = c.channel_id and k.name = 'private_key'
 	left join payout.channel_secret s on s.channel_id = c.channel_id and s.name = 'client_secret'
 	order by c.channel_id;
-end;
+end
+$$;
 comment on function payout.worker_channels() is 'worker: all channels';
 
 -- The earliest moment at which a lane has work for a channel that is not in the given lists (at its limit, or resting).
 create function payout.next_due(p_no_validate text[], p_no_dispatch text[], p_no_check text[], p_no_notify boolean, p_skip text[], p_notify_after text, p_no_expire boolean)
 returns timestamptz
-language sql volatile
+language plpgsql volatile
 set search_path = pg_catalog, pg_temp
-begin atomic
-	select least(
+as $$
+begin
+	return (select least(
 		(select min(least(
 			case when c.channel_id <> all (p_no_validate) then
 				(select q.check_due_at from payout.payout q where q.channel_id = c.channel_id and q.check_due_at is not null
@@ -53,14 +57,19 @@ begin atomic
 					 order by q.dispatch_due_at limit 1))) end))
 		 from payout.channel c where c.paused_at is null),
 		case when not p_no_expire then payout.next_expiry() end,
-		case when not p_no_notify then payout.next_notify(p_skip, p_notify_after) end);
-end;
+		case when not p_no_notify then payout.next_notify(p_skip, p_notify_after) end));
+end
+$$;
 comment on function payout.next_due(text[], text[], text[], boolean, text[], text, boolean) is 'worker: when it must turn again of its own accord';
 
 create function payout.may_dispatch(p_channel_id text) returns boolean
-language sql volatile
+language plpgsql volatile
 set search_path = pg_catalog, pg_temp
-return (select c.paused_at is null and coalesce(c.not_before <= payout.clock(), true) from payout.channel c where c.channel_id = p_channel_id);
+as $$
+begin
+	return (select c.paused_at is null and coalesce(c.not_before <= payout.clock(), true) from payout.channel c where c.channel_id = p_channel_id);
+end
+$$;
 comment on function payout.may_dispatch(text) is 'worker: whether transfers may be sent to a channel now';
 
 -- Containment. A claim of many rows failed; find those that fail alone and set them aside, so that the lane goes on.

@@ -4,6 +4,7 @@ package BenchRounds;
 use strict;
 use warnings;
 use BenchReport qw(median);
+use BenchServer;
 
 # Runs the sides ROUNDS times. A side: name, server, per (payouts of one transaction), and what BenchServer::pgbench takes.
 # A run of each, of warm_up_s seconds (1), comes first and does not count: it fills caches and writes the pages that the
@@ -13,6 +14,8 @@ sub run
 {
 	my ($rounds, $seconds, @sides) = @_;
 	my %rates;
+	# What was loaded before is written to disk now, not during the first round.
+	BenchServer::must('sync');
 	for my $round (0 .. $rounds)
 	{
 		for my $side (@sides)

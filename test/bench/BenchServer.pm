@@ -151,7 +151,7 @@ sub pgbench
 		$option{builtin} ? "--builtin=$option{builtin}" : ("--file=test/bench/$option{script}", map { "--define=$_=$variable{$_}" } sort keys %variable),
 		$self->conninfo($option{database}));
 	my $before = $self->written($option{database});
-	IPC::Run::run(\@command, '<', \undef, '>', \$out, '2>', \$error) or die "@command\n$out$error\n";
+	IPC::Run::run(\@command, '<', \undef, '>', \$out, '2>', \$error) or die "@command\n", $error =~ /^((?:.*\n){0,4})/, "\n";
 	my ($rate) = $out =~ /^tps = ([\d.]+)/m or die "pgbench gave no rate:\n$out$error\n";
 	my ($done) = $out =~ /^number of transactions actually processed: (\d+)/m;
 	return { rate => $rate, done => $done, before => $before, after => $self->written($option{database}) };

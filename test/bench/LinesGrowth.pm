@@ -23,7 +23,7 @@ sub measure
 	}
 	my %common = (server => $server, clients => $clients, script => 'pay.pgbench', variables => \%spread, warm_up_s => $size->{seconds});
 	my @sides = map { { %common, name => "growth_$_", database => $_ } } qw(small large);
-	my %rate = BenchRounds::run($size->{rounds}, $size->{seconds}, @sides);
+	my %rate = BenchRounds::run($size->{rounds} + 2, $size->{seconds}, @sides);
 	BenchRounds::print_writes($_) for @sides;
 	$report->line('growth', $rate{growth_large}, 'payouts/s', $rate{growth_small});
 }

@@ -41,6 +41,7 @@ sub measure
 	$wanted->{dispatch} = 1 if $wanted->{backlog};
 	$short = start_bank($server, 'short');
 	$long = start_long($server, $size->{backlog}) if $wanted->{backlog};
+	BenchServer::must('sync');
 	for my $round (1 .. $size->{rounds})
 	{
 		my @lines = grep { $wanted->{$_} } qw(dispatch backlog single single_50ms);

@@ -122,7 +122,8 @@ take_ended(CURLM *multi, long count)
 
 		curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
 		if (message->data.result != CURLE_OK || status != 200)
-			errx(1, "a message was not delivered: %s, HTTP %ld", curl_easy_strerror(message->data.result), status);
+			errx(1, "a message was not delivered: %s, HTTP %ld", curl_easy_strerror(message->data.result),
+				 status);
 		delivered++;
 		curl_multi_remove_handle(multi, easy);
 		if (started < count)

@@ -190,7 +190,9 @@ wait_for_end(PGconn *conn, const char *merchant_id, const char *txid)
 
 	for (int tries = 0; !ended; tries++)
 	{
-		PGresult *result = run(conn, "select final_at is not null from payout.payout where merchant_id = $1 and txid = $2", merchant_id, txid);
+		PGresult *result =
+			run(conn, "select final_at is not null from payout.payout where merchant_id = $1 and txid = $2",
+				merchant_id, txid);
 
 		ended = PQgetvalue(result, 0, 0)[0] == 't';
 		PQclear(result);
@@ -241,7 +243,10 @@ main(int argc, char **argv)
 	pthread_create(&thread, NULL, carry, NULL);
 	if (fgets(line, sizeof(line), stdin) == NULL)
 		return 1;
-	payouts = run(conn, "select merchant_id, txid from payout.payout where state = 'registered' and account_check = 'matched' order by txid", NULL, NULL);
+	payouts = run(
+		conn,
+		"select merchant_id, txid from payout.payout where state = 'registered' and account_check = 'matched' order by txid",
+		NULL, NULL);
 	if (PQntuples(payouts) < samples)
 		errx(1, "%d payouts are ready, not %d", PQntuples(payouts), samples);
 	for (int i = 0; i < samples; i++)

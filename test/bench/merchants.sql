@@ -15,13 +15,12 @@ alter table public.items alter column body set storage external;
 insert into public.items
 select jsonb_agg(jsonb_build_object('reference_no', 'REF-' || i, 'amount', 10000, 'bank_code', 'CENA', 'account_no', '8800000001',
 	'beneficiary_name', 'Budi Santoso'))::text from generate_series(1, 1000) i;
--- Some history, so that plans are made for tables that are in use. A vacuum of an empty table tells the planner that it
--- is empty for ever; so nothing else is vacuumed here.
+-- Some history, so that plans are made for tables that are in use.
 \set payouts 20000
 \set first 1000000001
 \set merchants 1000
 \set load FIRST
 \set notify 0
 \ir load_history.sql
-vacuum analyze payout.payout, payout.payout_event, payout.transfer, payout.balance, payout.merchant, payout.channel, payout.bank;
+\ir vacuum.sql
 checkpoint;
