@@ -136,7 +136,10 @@ insert into test.breaking values
 	(86, 'delta_of_merchant', $$insert into payout.balance_delta (merchant_id, amount) values ('NOBODY0001', 1)$$),
 	(87, 'balance_is_sum', $$insert into payout.balance_delta (merchant_id, amount) values ('VERIFY0001', 1)$$),
 	(88, 'escrow_is_balance', $$update payout.balance set available = available + 0.01 where merchant_id = 'VERIFY0001'$$),
-	(89, 'escrow_is_balance', $$update payout.balance set day_total = day_total + 0.01 where merchant_id = 'VERIFY0001'$$);
+	(89, 'escrow_is_balance', $$update payout.balance set day_total = day_total + 0.01 where merchant_id = 'VERIFY0001'$$),
+	(90, 'payout_form', $$update payout.payout set method = 'pigeon' where reference_no = 'Z1'$$),
+	(91, 'payout_form', $$update payout.payout set account_check = 'maybe' where reference_no = 'Z1'$$),
+	(92, 'payout_form', $$update payout.payout set bank_code = null where reference_no = 'Z1'$$);
 select n, b.expected, case when b.expected = any (string_to_array(t.named, ' ')) then 'found' else 'NOT FOUND, but ' || t.named end as result
 from test.breaking b, test.broken(b.statement) t (named) order by n;
 -- no invariant is left out of the list above, nor does it name one that is gone

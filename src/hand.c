@@ -5,7 +5,9 @@
  * Triggers of balance and balance_delta follow each change, whoever makes it. A transfer that is written by hand, not by a
  * restore, has its delta written for it, and cannot overdraw. A restore brings the deltas and balances along: it is
  * recognised by check_function_bodies, which pg_dump's scripts switch off and nobody else has a reason to.
- * (INSERT ... ON CONFLICT into balance or balance_delta counts even where it inserts nothing: nobody should.)
+ * (INSERT ... ON CONFLICT into these tables counts even where it inserts nothing: nobody should.)
+ *
+ * These triggers ask by themselves whose hand it is: a WHEN clause would be prepared anew by every statement.
  */
 #include "postgres.h"
 
@@ -40,6 +42,15 @@ column(HeapTuple tuple, TupleDesc desc, const char *name, bool *isnull)
 	return SPI_getbinval(tuple, desc, SPI_fnumber(desc, name), isnull);
 }
 
+/* A text column; "" for null. */
+static const char *
+text_of(HeapTuple tuple, TupleDesc desc, const char *name)
+{
+	char *value = SPI_getvalue(tuple, desc, SPI_fnumber(desc, name));
+
+	return value != NULL ? value : "";
+}
+
 static int64
 cents_of(HeapTuple tuple, TupleDesc desc, const char *name)
 {
@@ -68,6 +79,13 @@ read_share(HeapTuple tuple, TupleDesc desc, const char *amount, const char *day_
 	return share;
 }
 
+/* The row that a trigger before it answers with. */
+static HeapTuple
+row_of(const TriggerData *trigger)
+{
+	return TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
+}
+
 /* Follows the change from the old version of a row, if any, to the new one, if any. */
 static HeapTuple
 follow(TriggerData *trigger, const char *amount, const char *day_amount)
@@ -82,53 +100,96 @@ follow(TriggerData *trigger, const char *amount, const char *day_amount)
 	bool isnull;
 	Datum merchant_id = column(new != NULL ? new : old, desc, "merchant_id", &isnull);
 
-	if (escrow_is_there() && !isnull && memcmp(&before, &after, sizeof(Share)) != 0)
+	if (!isnull && memcmp(&before, &after, sizeof(Share)) != 0)
 	{
 		escrow_follow(DatumGetTextPP(merchant_id), after.available - before.available, before.day,
 					  -before.day_amount);
 		escrow_follow(DatumGetTextPP(merchant_id), 0, after.day, after.day_amount);
 	}
-	return new != NULL ? new : old;
+	return row_of(trigger);
 }
 
-/* Trigger before each row of balance that is inserted or updated by hand. */
+/* Trigger before each row of balance that is inserted or updated. */
 Datum
 payout_follow_balance(PG_FUNCTION_ARGS)
 {
-	return PointerGetDatum(follow((TriggerData *) fcinfo->context, "available", "day_total"));
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (ledger_is_writing() || !escrow_is_there())
+		return PointerGetDatum(row_of(trigger));
+	return PointerGetDatum(follow(trigger, "available", "day_total"));
 }
 
-/* Trigger before each row of balance_delta that is inserted, updated or deleted by hand. */
+/* Trigger before each row of balance_delta that is inserted, updated or deleted. */
 Datum
 payout_follow_delta(PG_FUNCTION_ARGS)
 {
-	return PointerGetDatum(follow((TriggerData *) fcinfo->context, "amount", "day_amount"));
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (ledger_is_writing() || !escrow_is_there())
+		return PointerGetDatum(row_of(trigger));
+	return PointerGetDatum(follow(trigger, "amount", "day_amount"));
 }
 
-/* Trigger after each transfer that is inserted by hand. */
+/* Whether a word is in a list that NULL ends. */
+static bool
+is_one_of(const char *word, const char *const *list)
+{
+	while (*list != NULL)
+		if (strcmp(*list++, word) == 0)
+			return true;
+	return false;
+}
+
+static bool
+is_account(const char *name)
+{
+	static const char *const names[] = {"funding", "available", "in_transit", "fee", "platform_loss", NULL};
+
+	return is_one_of(name, names) || (strncmp(name, "settlement/", 11) == 0 && name[11] != '\0');
+}
+
+/* The form of a transfer that a hand has written; payout.verify (transfer_accounts) knows the ways of each kind. */
+static void
+check_transfer(HeapTuple row, TupleDesc desc)
+{
+	static const char *const of_merchants[] = {"top_up", "withdraw", NULL};
+	static const char *const of_payouts[] = {"deduct", "fee",  "settle",	  "refund", "fee_refund",
+											 "return", "loss", "loss_return", NULL};
+	const char *kind = text_of(row, desc, "kind");
+	const char *debit = text_of(row, desc, "debit_account");
+	const char *credit = text_of(row, desc, "credit_account");
+	bool has_txid = text_of(row, desc, "txid")[0] != '\0';
+	bool has_reference = text_of(row, desc, "reference_no")[0] != '\0';
+
+	if (!is_account(debit) || !is_account(credit) || strcmp(debit, credit) == 0 ||
+		has_txid == has_reference || !is_one_of(kind, has_txid ? of_payouts : of_merchants))
+		ereport(ERROR, (errcode(ERRCODE_CHECK_VIOLATION), errmsg("this is no transfer"),
+						errdetail("It goes from one account to another; top_up and withdraw have a reference "
+								  "number, the other kinds a TXID.")));
+}
+
+/* Trigger before each transfer that is inserted. */
 Datum
 payout_follow_transfer(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	TupleDesc desc = RelationGetDescr(trigger->tg_relation);
 	HeapTuple row = trigger->tg_trigtuple;
-	char *debit;
-	char *credit;
 	Datum merchant_id;
 	Datum amount;
 	bool isnull;
 
-	if (!check_function_bodies)
-		return PointerGetDatum(NULL);
-	SPI_connect();
-	debit = SPI_getvalue(row, desc, SPI_fnumber(desc, "debit_account"));
-	credit = SPI_getvalue(row, desc, SPI_fnumber(desc, "credit_account"));
+	if (ledger_is_writing() || !check_function_bodies)
+		return PointerGetDatum(row);
+	check_transfer(row, desc);
 	merchant_id = column(row, desc, "merchant_id", &isnull);
 	amount = column(row, desc, "amount", &isnull);
-	if (strcmp(debit, "available") == 0)
-		ledger_take(DatumGetTextPP(merchant_id), amount, strcmp(credit, "in_transit") == 0, amount, NULL);
-	else if (strcmp(credit, "available") == 0)
+	SPI_connect();
+	if (strcmp(text_of(row, desc, "debit_account"), "available") == 0)
+		ledger_take(DatumGetTextPP(merchant_id), amount, strcmp(text_of(row, desc, "kind"), "deduct") == 0);
+	else if (strcmp(text_of(row, desc, "credit_account"), "available") == 0)
 		ledger_give(DatumGetTextPP(merchant_id), amount);
 	SPI_finish();
-	return PointerGetDatum(NULL);
+	return PointerGetDatum(row);
 }

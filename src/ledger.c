@@ -74,6 +74,12 @@ ledger_write(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *va
 	return rows;
 }
 
+bool
+ledger_is_writing(void)
+{
+	return writing;
+}
+
 /* is_by_hand(): whether a change of the ledger's tables does not come from here. */
 Datum
 payout_is_by_hand(PG_FUNCTION_ARGS)
@@ -190,21 +196,13 @@ give_to_row(text *merchant_id, Datum amount)
 		elog(ERROR, "merchant \"%s\" has no balance", text_to_cstring(merchant_id));
 }
 
-void
-ledger_take(text *merchant_id, Datum amount, bool counts_to_day, Datum count_amount,
-			const Datum *daily_total_max)
+/* Takes from the count in shared memory, or raises. Answers with the day it counts to. */
+static DateADT
+take_from_escrow(text *merchant_id, Datum amount, int64 day_amount, const Datum *daily_total_max)
 {
-	EscrowTake take = {.day_max = -1};
+	EscrowTake take = {.amount = ledger_to_cents(amount), .day_amount = day_amount, .day_max = -1};
 
-	if (!escrow_is_there())
-	{
-		take_from_row(merchant_id, amount, counts_to_day, count_amount, daily_total_max);
-		return;
-	}
-	take.amount = ledger_to_cents(amount);
-	if (counts_to_day)
-		take.day_amount = ledger_to_cents(count_amount);
-	if (counts_to_day && daily_total_max != NULL)
+	if (daily_total_max != NULL)
 		take.day_max = ledger_to_cents(*daily_total_max);
 	switch (escrow_take(merchant_id, &take))
 	{
@@ -216,8 +214,22 @@ ledger_take(text *merchant_id, Datum amount, bool counts_to_day, Datum count_amo
 			break;
 	}
 	crash_point("taken_before_delta");
+	return take.day;
+}
+
+void
+ledger_take(text *merchant_id, Datum amount, bool counts_to_day)
+{
+	DateADT day;
+
+	if (!escrow_is_there())
+	{
+		take_from_row(merchant_id, amount, counts_to_day, amount, NULL);
+		return;
+	}
+	day = take_from_escrow(merchant_id, amount, counts_to_day ? ledger_to_cents(amount) : 0, NULL);
 	write_delta(PointerGetDatum(merchant_id), DirectFunctionCall1(numeric_uminus, amount),
-				counts_to_day ? &take.day : NULL, count_amount);
+				counts_to_day ? &day : NULL, amount);
 }
 
 void
@@ -262,27 +274,52 @@ sum(Datum a, Datum b)
 	return DirectFunctionCall2(numeric_add, a, b);
 }
 
+/* The transfers of a deduction and what they take from the balance, in one statement. */
+static void
+post_deduction(Datum merchant_id, Datum txid, Datum amount, Datum fee, DateADT day)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid types[] = {TEXTOID, TEXTOID, NUMERICOID, NUMERICOID, DATEOID};
+	Datum values[] = {merchant_id, txid, amount, fee, DateADTGetDatum(day)};
+
+	ledger_write(
+		&plan,
+		"with taken as (insert into payout.balance_delta (merchant_id, amount, day, day_amount)"
+		" values ($1, operator(pg_catalog.-) ($3 operator(pg_catalog.+) $4), $5, $3))"
+		" insert into payout.transfer (merchant_id, txid, kind, debit_account, credit_account, amount)"
+		" select $1, $2, t.kind, 'available', t.account, t.amount"
+		" from (values ('deduct', 'in_transit', $3), ('fee', 'fee', $4)) t (kind, account, amount)"
+		" where t.amount operator(pg_catalog.>) 0",
+		5, types, values, NULL);
+	crash_point("deduct_posted");
+}
+
 /* ledger_deduct(merchant_id, txid, amount, fee, daily_total_max): available to in_transit and fee. PY001, PY007. */
 Datum
 payout_ledger_deduct(PG_FUNCTION_ARGS)
 {
-	Datum merchant_id = PG_GETARG_DATUM(0);
+	text *merchant_id = PG_GETARG_TEXT_PP(0);
 	Datum txid = PG_GETARG_DATUM(1);
 	Datum amount = PG_GETARG_DATUM(2);
 	Datum fee = PG_GETARG_DATUM(3);
+	Datum total = sum(amount, fee);
 	Datum daily_total_max = PG_GETARG_DATUM(4);
+	Datum *day_max = PG_ARGISNULL(4) ? NULL : &daily_total_max;
 
 	SPI_connect();
-	/* The transfers first: a balance row, where others wait for it, is locked as late as can be. */
-	post(merchant_id, txid, "deduct", "available", "in_transit", amount);
-	crash_point("deduct_posted");
-	if (is_positive(fee))
-		post(merchant_id, txid, "fee", "available", "fee", fee);
-	ledger_take(PG_GETARG_TEXT_PP(0), sum(amount, fee), true, amount,
-				PG_ARGISNULL(4) ? NULL : &daily_total_max);
-	crash_point("deduct_taken");
+	if (escrow_is_there())
+		post_deduction(PointerGetDatum(merchant_id), txid, amount, fee,
+					   take_from_escrow(merchant_id, total, ledger_to_cents(amount), day_max));
+	else
+	{
+		/* The transfers first: the row, for which others wait, is locked as late as can be. */
+		post(PointerGetDatum(merchant_id), txid, "deduct", "available", "in_transit", amount);
+		if (is_positive(fee))
+			post(PointerGetDatum(merchant_id), txid, "fee", "available", "fee", fee);
+		take_from_row(merchant_id, total, true, amount, day_max);
+	}
 	SPI_finish();
-	PG_RETURN_VOID();
+	PG_RETURN_DATUM(fee);
 }
 
 /* ledger_settle(merchant_id, txid, amount, settlement): in_transit to settlement/... */
@@ -385,7 +422,7 @@ payout_ledger_fund(PG_FUNCTION_ARGS)
 		if (top_up)
 			ledger_give(PG_GETARG_TEXT_PP(0), PG_GETARG_DATUM(2));
 		else
-			ledger_take(PG_GETARG_TEXT_PP(0), PG_GETARG_DATUM(2), false, (Datum) 0, NULL);
+			ledger_take(PG_GETARG_TEXT_PP(0), PG_GETARG_DATUM(2), false);
 	}
 	else
 	{

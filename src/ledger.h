@@ -8,12 +8,10 @@
 #include "executor/spi.h"
 
 /*
- * Takes amount from what the merchant may still take, atomically: PY001 when it is too little. When counts_to_day,
- * count_amount is added to the total of the present Jakarta day: PY007 when that would pass daily_total_max (NULL: no
- * limit). An SPI connection must be open. Undone by (sub)transaction abort.
+ * Takes amount from what the merchant may still take, atomically: PY001 when it is too little. It may count to the
+ * total of the day. An SPI connection must be open. Undone by (sub)transaction abort.
  */
-extern void ledger_take(text *merchant_id, Datum amount, bool counts_to_day, Datum count_amount,
-						const Datum *daily_total_max);
+extern void ledger_take(text *merchant_id, Datum amount, bool counts_to_day);
 
 /* Gives amount to the merchant; counts once the transaction commits. An SPI connection must be open. */
 extern void ledger_give(text *merchant_id, Datum amount);
@@ -22,9 +20,11 @@ extern void ledger_give(text *merchant_id, Datum amount);
 extern int64 ledger_to_cents(Datum amount);
 
 /*
- * Runs a statement that changes the ledger's tables: not by hand, so that the triggers of hand.c leave it alone. The
+ * Runs a statement that changes the ledger's tables: not by hand (ledger_is_writing), so that the triggers of hand.c
+ * leave it alone. The
  * plan is prepared once per session. Answers with the number of rows; an SPI connection must be open.
  */
+extern bool ledger_is_writing(void);
 extern uint64 ledger_write(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *values,
 						   const char *nulls);
 

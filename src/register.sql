@@ -17,8 +17,8 @@ language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
 comment on function payout.register(text, text, numeric, text, text, text, text, text, timestamptz, text, jsonb) is
 'registers a disbursement and has its account checked; the same reference number with the same content answers the same payout';
 
--- One statement reads all that the rules ask for, one writes. Only where that is not all, the rest is looked at: a
--- repeat is answered before the rules that change with time are asked.
+-- One statement asks the rules and writes. Only where it writes nothing, the reason is looked for: a repeat is answered
+-- before the rules that change with time are asked.
 create function payout.do_register(p_merchant_id text, p_reference_no text, p_amount numeric, p_bank_code text,
 								   p_account_no text, p_beneficiary_name text, p_method text, p_beneficiary_phone text,
 								   p_scheduled_at timestamptz, p_description text, p_options jsonb)
@@ -27,99 +27,103 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	r record;
 	p payout.payout;
 	wanted payout.payout;
 	started timestamptz := payout.clock();
 begin
-	select m.active, b.enabled, b.channel_id, b.options as bank_options, c.options as channel_options,
-		(m.options #>> array['limits', p_method, 'min'])::numeric as least_amount,
-		(m.options #>> array['limits', p_method, 'max'])::numeric as most_amount
-	into r
-	from payout.merchant m
-	left join payout.bank b on b.bank_code = p_bank_code
-	left join payout.channel c on c.channel_id = b.channel_id
-	where m.merchant_id = p_merchant_id;
-	if not found then
-		perform payout.find_merchant(p_merchant_id);
+	-- Each raises by itself.
+	wanted.reference_no := payout.require_text('reference_no', p_reference_no, 1, 40, 'visible', 'PY016');
+	wanted.amount := payout.require_amount('amount', p_amount);
+	wanted.bank_code := payout.require_text('bank_code', p_bank_code, 2, 11, 'id', 'PY006');
+	wanted.account_no := payout.require_text('account_no', p_account_no, 1, 34, 'id', 'PY008');
+	wanted.beneficiary_name := payout.require_text('beneficiary_name', p_beneficiary_name, 1, 100, 'text', 'PY016');
+	if p_beneficiary_phone is not null then
+		wanted.beneficiary_phone := payout.require_text('beneficiary_phone', p_beneficiary_phone, 1, 20, 'phone', 'PY016');
 	end if;
-	perform payout.require_text('reference_no', p_reference_no, 1, 40, 'visible', 'PY016'),
-			payout.require_amount('amount', p_amount),
-			payout.require_text('bank_code', p_bank_code, 2, 11, 'id', 'PY006'),
-			payout.require_text('account_no', p_account_no, 1, 34, 'id', 'PY008'),
-			payout.require_text('beneficiary_name', p_beneficiary_name, 1, 100, 'text', 'PY016'),
-			payout.require_text('beneficiary_phone', coalesce(p_beneficiary_phone, '0'), 1, 20, 'phone', 'PY016'),
-			payout.require_text('description', coalesce(p_description, '-'), 1, 100, 'text', 'PY016');
-	if p_method is null or p_method not in ('online', 'overbooking') then
-		raise exception 'argument "method" is not a method of disbursement'
-			using errcode = 'PY016', hint = 'The methods are online and overbooking.';
+	if p_description is not null then
+		wanted.description := payout.require_text('description', p_description, 1, 100, 'text', 'PY016');
 	end if;
 	if p_options is distinct from '{}' then
 		perform payout.check_options('payout', p_options);
 	end if;
-	if p_scheduled_at in ('infinity', '-infinity') then
+	if p_method is null or p_method not in ('online', 'overbooking') then
+		raise exception 'argument "method" is not a method of disbursement'
+			using errcode = 'PY016', hint = 'The methods are online and overbooking.';
+	elsif p_scheduled_at in ('infinity', '-infinity') then
 		raise exception 'argument "scheduled_at" is not a moment'
 			using errcode = 'PY009', hint = 'Leave it out for a payout at once.';
 	end if;
 
-	if r.active and r.enabled and p_amount >= coalesce(r.least_amount, p_amount) and p_amount <= coalesce(r.most_amount, p_amount)
-	   and (p_method = 'online' or payout.option('bank', r.bank_options, 'internal')::boolean)
-	   and (p_scheduled_at is null or payout.is_schedule(p_scheduled_at, started)) then
-		with made as (
-			insert into payout.payout as n (merchant_id, txid, kind, state, reference_no, method, amount, channel_id, bank_code,
-				account_no, beneficiary_name, beneficiary_phone, description, options, scheduled_at, registered_at,
-				account_check, check_due_at, check_deadline_at)
-			values (p_merchant_id, payout.generate_txid(p_merchant_id), 'disbursement', 'registered', p_reference_no, p_method,
-				p_amount, r.channel_id, p_bank_code, p_account_no, p_beneficiary_name, p_beneficiary_phone, p_description,
-				p_options, p_scheduled_at, clock_timestamp(), 'pending', started,
-				started + payout.option_interval(r.channel_options, 'check_deadline_s'))
-			on conflict do nothing
-			returning *),
-		told as (
-			insert into payout.payout_event (merchant_id, txid, event_no, to_state)
-			select m.merchant_id, m.txid, m.events, m.state from made m)
-		select * into p from made;
-		if found then
-			perform payout.wake();
-			return p;
-		end if;
+	with made as (
+		insert into payout.payout as n (merchant_id, txid, kind, state, reference_no, method, amount, channel_id, bank_code,
+			account_no, beneficiary_name, beneficiary_phone, description, options, scheduled_at, registered_at,
+			account_check, check_due_at, check_deadline_at)
+		select m.merchant_id, payout.generate_txid(m.merchant_id), 'disbursement', 'registered', p_reference_no, p_method,
+			p_amount, b.channel_id, b.bank_code, p_account_no, p_beneficiary_name, p_beneficiary_phone, p_description,
+			p_options, p_scheduled_at, clock_timestamp(), 'pending', started,
+			started + make_interval(secs => coalesce((c.options ->> 'check_deadline_s')::integer,
+				(select (d.default_value #>> '{}')::integer from payout.option_definition d where (d.scope, d.name) = ('channel', 'check_deadline_s'))))
+		from payout.merchant m, payout.bank b, payout.channel c
+		where m.merchant_id = p_merchant_id and m.active and b.bank_code = p_bank_code and b.enabled and c.channel_id = b.channel_id
+		and p_amount >= coalesce((m.options #>> array['limits', p_method, 'min'])::numeric, p_amount)
+		and p_amount <= coalesce((m.options #>> array['limits', p_method, 'max'])::numeric, p_amount)
+		and (p_method = 'online' or payout.option('bank', b.options, 'internal')::boolean)
+		and (p_scheduled_at is null or payout.is_schedule(p_scheduled_at, started))
+		on conflict do nothing
+		returning n.*),
+	told as (
+		insert into payout.payout_event (merchant_id, txid, event_no, to_state)
+		select m.merchant_id, m.txid, m.events, m.state from made m)
+	select * into p from made;
+	if found then
+		return p;
 	end if;
 
 	select * into p from payout.payout where merchant_id = p_merchant_id and reference_no = p_reference_no;
 	if found then
-		wanted.reference_no := p_reference_no;
-		wanted.amount := p_amount;
-		wanted.bank_code := p_bank_code;
-		wanted.account_no := p_account_no;
-		wanted.beneficiary_name := p_beneficiary_name;
 		wanted.method := p_method;
-		wanted.beneficiary_phone := p_beneficiary_phone;
 		wanted.scheduled_at := p_scheduled_at;
-		wanted.description := p_description;
 		wanted.options := p_options;
 		return payout.same_content(p, wanted);
-	elsif not r.active then
-		raise exception 'merchant "%" is not active', p_merchant_id
-			using errcode = 'PY005', hint = 'payout.alter_merchant activates it.';
-	elsif r.enabled is not true then
-		raise exception 'argument "bank_code" names no enabled bank'
-			using errcode = 'PY006', hint = 'payout.create_bank or payout.load_banks creates banks, payout.alter_bank enables them.';
-	elsif p_method = 'overbooking' and not payout.option('bank', r.bank_options, 'internal')::boolean then
-		raise exception 'method "overbooking" does not reach bank "%"', p_bank_code
-			using errcode = 'PY016', hint = 'Use method online, or set the bank''s option internal where it is the channel''s own bank.';
 	end if;
-	perform payout.check_amount_limits(p_method, p_amount, r.least_amount, r.most_amount);
-	if p_scheduled_at is not null and not payout.is_schedule(p_scheduled_at, started) then
-		raise exception 'argument "scheduled_at" is out of bounds'
-			using errcode = 'PY009', detail = format('It must be at least %s and at most a year ahead.', current_setting('payout.schedule_lead')),
-				hint = 'The least distance is the setting payout.schedule_lead.';
-	end if;
-	-- Nothing is wrong: the TXID was taken (the clock was set back).
+	perform payout.check_registration(payout.find_merchant(p_merchant_id), p_amount, p_bank_code, p_method, p_scheduled_at, started);
+	-- The rules allow it now, or they did then and the TXID was taken (the clock was set back).
 	return payout.do_register(p_merchant_id, p_reference_no, p_amount, p_bank_code, p_account_no, p_beneficiary_name, p_method,
 							  p_beneficiary_phone, p_scheduled_at, p_description, p_options);
 end
 $$;
 comment on function payout.do_register(text, text, numeric, text, text, text, text, text, timestamptz, text, jsonb) is 'work of payout.register';
+
+-- The same rules again, one by one, for the error that names the one that is broken.
+create function payout.check_registration(m payout.merchant, p_amount numeric, p_bank_code text, p_method text, p_scheduled_at timestamptz,
+										  p_now timestamptz) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	b payout.bank;
+begin
+	if not m.active then
+		raise exception 'merchant "%" is not active', m.merchant_id
+			using errcode = 'PY005', hint = 'payout.alter_merchant activates it.';
+	end if;
+	select * into b from payout.bank where bank_code = p_bank_code;
+	if not found or not b.enabled then
+		raise exception 'argument "bank_code" names no enabled bank'
+			using errcode = 'PY006', hint = 'payout.create_bank or payout.load_banks creates banks, payout.alter_bank enables them.';
+	elsif p_method = 'overbooking' and not payout.option('bank', b.options, 'internal')::boolean then
+		raise exception 'method "overbooking" does not reach bank "%"', p_bank_code
+			using errcode = 'PY016', hint = 'Use method online, or set the bank''s option internal where it is the channel''s own bank.';
+	end if;
+	perform payout.check_amount_limits(m, p_method, p_amount);
+	if p_scheduled_at is not null and not payout.is_schedule(p_scheduled_at, p_now) then
+		raise exception 'argument "scheduled_at" is out of bounds'
+			using errcode = 'PY009', detail = format('It must be at least %s and at most a year ahead.', current_setting('payout.schedule_lead')),
+				hint = 'The least distance is the setting payout.schedule_lead.';
+	end if;
+end
+$$;
+comment on function payout.check_registration(payout.merchant, numeric, text, text, timestamptz, timestamptz) is 'raises what the rules of a registration say against it';
 
 create function payout.same_content(p payout.payout, wanted payout.payout) returns payout.payout
 language plpgsql immutable
@@ -139,20 +143,23 @@ end
 $$;
 comment on function payout.same_content(payout.payout, payout.payout) is 'the registered payout, if the wanted one has the same content; otherwise PY002';
 
-create function payout.check_amount_limits(p_method text, p_amount numeric, p_least numeric, p_most numeric) returns void
+create function payout.check_amount_limits(m payout.merchant, p_method text, p_amount numeric) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+	least_amount numeric := m.options #>> array['limits', p_method, 'min'];
+	most_amount numeric := m.options #>> array['limits', p_method, 'max'];
 begin
-	if p_amount < p_least or p_amount > p_most then
+	if p_amount < least_amount or p_amount > most_amount then
 		raise exception 'argument "amount" is out of this merchant''s bounds'
 			using errcode = 'PY007',
-				detail = format('The bounds of method %s are %s and %s.', p_method, coalesce(p_least::text, 'none'), coalesce(p_most::text, 'none')),
+				detail = format('The bounds of method %s are %s and %s.', p_method, coalesce(least_amount::text, 'none'), coalesce(most_amount::text, 'none')),
 				hint = 'The bounds stand in the merchant''s option limits.';
 	end if;
 end
 $$;
-comment on function payout.check_amount_limits(text, numeric, numeric, numeric) is 'raises PY007 when the amount is out of bounds; null is no bound';
+comment on function payout.check_amount_limits(payout.merchant, text, numeric) is 'raises PY007 when the amount is out of the merchant''s bounds for the method';
 
 create function payout.is_schedule(p_scheduled_at timestamptz, p_now timestamptz) returns boolean
 language plpgsql stable

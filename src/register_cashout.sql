@@ -47,7 +47,7 @@ begin
 		raise exception 'merchant "%" is not active', p_merchant_id
 			using errcode = 'PY005', hint = 'payout.alter_merchant activates it.';
 	end if;
-	perform payout.check_amount_limits('cashout', p_amount, (m.options #>> '{limits,cashout,min}')::numeric, (m.options #>> '{limits,cashout,max}')::numeric);
+	perform payout.check_amount_limits(m, 'cashout', p_amount);
 
 	loop
 		insert into payout.payout (merchant_id, txid, kind, state, reference_no, method, amount, fee, beneficiary_name,
@@ -66,7 +66,7 @@ begin
 	end loop;
 	-- Row and charge are of one transaction: PY001 leaves neither. Only the session that made the row charges for it.
 	insert into payout.payout_event (merchant_id, txid, event_no, to_state) values (p.merchant_id, p.txid, p.events, p.state);
-	perform payout.ledger_deduct(p.merchant_id, p.txid, p.amount, p.fee, (m.options #>> '{limits,daily_total}')::numeric);
+	p.fee := payout.ledger_deduct(p.merchant_id, p.txid, p.amount, p.fee, (m.options #>> '{limits,daily_total}')::numeric);
 	return p;
 end
 $$;

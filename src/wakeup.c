@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "commands/trigger.h"
 #include "access/xact.h"
 #include "crash_point.h"
 #include "fmgr.h"
@@ -20,6 +21,7 @@
 #include "wakeup.h"
 
 PG_FUNCTION_INFO_V1(payout_wake);
+PG_FUNCTION_INFO_V1(payout_wake_worker);
 
 typedef struct WakeupPlace
 {
@@ -117,6 +119,17 @@ payout_wake(PG_FUNCTION_ARGS)
 {
 	wakeup_at_commit();
 	PG_RETURN_VOID();
+}
+
+/* Trigger before each row that is inserted or updated. */
+Datum
+payout_wake_worker(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	wakeup_at_commit();
+	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple
+																	  : trigger->tg_trigtuple);
 }
 
 static void

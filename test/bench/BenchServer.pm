@@ -15,7 +15,8 @@ my @running;
 $ENV{PGOPTIONS} = '-c client_min_messages=warning';
 $ENV{PGUSER} = 'bench';
 
-# Options: folder, databases (list), conf (list of more settings), preload (a library for the server's process).
+# Options: folder, databases (list), conf (list of more settings), preload (a library for the server's process), folding
+# (list of databases that have a worker when WORKER=1: their channels are paused, so all it does is to fold balances).
 sub new
 {
 	my ($class, %option) = @_;
@@ -36,7 +37,8 @@ sub make_cluster
 	open my $conf, '>>', "$self->{folder}/data/postgresql.conf" or die "postgresql.conf: $!\n";
 	print $conf map { "$_\n" } "listen_addresses = ''", "unix_socket_directories = '$self->{socket}'", "shared_preload_libraries = 'payout'",
 		"payout.secret_file = '$self->{folder}/secret'", "payout.allow_hosts = '127.0.0.1'", 'log_min_messages = warning',
-		'shared_buffers = 1GB', 'max_wal_size = 16GB', 'checkpoint_timeout = 30min', @{ $self->{conf} || [] };
+		'shared_buffers = 1GB', 'max_wal_size = 16GB', 'checkpoint_timeout = 30min', @{ $self->{conf} || [] },
+		$ENV{WORKER} && $self->{folding} ? "payout.databases = '@{[ join ', ', @{ $self->{folding} } ]}'" : ();
 	close $conf or die "postgresql.conf: $!\n";
 }
 

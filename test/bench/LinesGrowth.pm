@@ -14,7 +14,7 @@ my %spread = (first => 1000000001, merchants => 1000);
 sub measure
 {
 	my ($class, $report, $size, $wanted, $folder) = @_;
-	my $server = BenchServer->new(folder => $folder, databases => [qw(small large)]);
+	my $server = BenchServer->new(folder => $folder, databases => [qw(small large)], folding => [qw(small large)]);
 	for my $database (qw(small large))
 	{
 		$server->file($database, 'merchants.sql');

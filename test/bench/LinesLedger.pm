@@ -1,4 +1,5 @@
-# LinesLedger.pm: registering and approving: spread, hot, hot_snapshot, batch, their baselines, and txid. No worker runs.
+# LinesLedger.pm: registering and approving: spread, hot, hot_snapshot, batch, their baselines, and txid. A worker
+# runs with WORKER=1 only.
 #
 # The snapshot is held in a database of its own (snap), from before its first payout to the end: then each round of hot has
 # one of hot_snapshot beside it, and what died in all rounds before is still there.
@@ -33,7 +34,7 @@ my %needs = (spread => ['diy_spread'], hot => [qw(diy_hot rows spread)], hot_sna
 sub measure
 {
 	my ($class, $report, $size, $wanted, $folder) = @_;
-	my $server = BenchServer->new(folder => $folder, databases => [qw(pgbench app snap)]);
+	my $server = BenchServer->new(folder => $folder, databases => [qw(pgbench app snap)], folding => [qw(app snap)]);
 	my @names = sides_for($wanted);
 	set_up($server, $size);
 	$report->setting(map { $_ => $server->query('app', "show $_") } qw(fsync synchronous_commit full_page_writes wal_sync_method

@@ -13,7 +13,7 @@ my %hot = (first => 1000005000, merchants => 1);
 sub measure
 {
 	my ($class, $report, $size, $wanted, $folder) = @_;
-	my $server = BenchServer->new(folder => $folder, databases => ['app'], preload => Cwd::getcwd() . '/test/bench/slow_disk.so',
+	my $server = BenchServer->new(folder => $folder, databases => ['app'], folding => ['app'], preload => Cwd::getcwd() . '/test/bench/slow_disk.so',
 		conf => [ 'wal_sync_method = fdatasync', 'max_connections = 100' ]);
 	my %common = (server => $server, database => 'app', clients => $clients, variables => \%hot);
 	my @sides = ({ %common, name => 'diy_hot_slow', script => 'diy.pgbench' }, { %common, name => 'hot_slow', script => 'pay.pgbench' });

@@ -7,13 +7,13 @@
 -- The same writes as payout.register and payout.approve together. Row writes of one payout, inserts + updates, as the
 -- lines "writes" of every run count them:
 --
---   the extension   payout 1+1, payout_event 2, transfer 1, balance 0+1                6 writes
+--   the extension   payout 1+1, payout_event 2, transfer 1, balance_delta 1            6 writes
 --   diy.pay         payout 1, history 1, ledger 2, outbox 1, balance 0+1               6 writes
 --   diy.rows        payout 1, history 1, ledger 2, outbox 1                            5 writes
 --
 -- The extension's row of payout.transfer is both ledger rows in one (debit and credit account); its outbox is a partial
--- index on the payout; it writes the payout twice because registering and approving are two steps. No foreign keys on
--- either side: they would cost this side more.
+-- index on the payout; it writes the payout twice because registering and approving are two steps. Folding the deltas comes
+-- on top (WORKER=1). No foreign keys on either side: they would cost this side more.
 \set ON_ERROR_STOP on
 create schema diy;
 create sequence diy.txid cache 100;

@@ -6,6 +6,8 @@
 -- by itself.
 \set ON_ERROR_STOP on
 set synchronous_commit = off;
+-- Transfers that are written by hand would change the balances by themselves, one by one.
+set session_replication_role = replica;
 begin;
 create temp table loaded on commit drop as
 select (:first + i % :merchants)::text as merchant_id, payout.generate_txid((:first + i % :merchants)::text) as txid,
@@ -34,4 +36,5 @@ from loaded l join payout.payout p on p.merchant_id = l.merchant_id and p.txid =
 where :notify = 1;
 select payout.wake();
 commit;
+reset session_replication_role;
 \echo :due
