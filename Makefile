@@ -24,8 +24,11 @@ C_FILES = \
 	caller \
 	entry \
 	escrow \
+	row \
+	policy \
 	ledger \
 	hand \
+	move \
 	secret_file \
 	secret \
 	arming \

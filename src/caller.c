@@ -8,22 +8,16 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "caller.h"
-#include "catalog/indexing.h"
-#include "catalog/pg_extension.h"
-#include "commands/extension.h"
+#include "catalog/pg_proc.h"
 #include "errors.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
-#include "utils/inval.h"
-#include "utils/rel.h"
+#include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(payout_caller);
@@ -40,26 +34,17 @@ answering_role(void)
 	return OidIsValid(current_caller) ? current_caller : GetUserId();
 }
 
-Oid
-caller_extension_owner(void)
+/* The extension's owner owns its functions as well, and a function is found in a cache. */
+static Oid
+owner_of(Oid function)
 {
-	Relation rel = table_open(ExtensionRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple tuple;
-	Oid owner = InvalidOid;
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Oid owner;
 
-	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum("payout"));
-	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-		owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	if (!OidIsValid(owner))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-						errmsg("extension \"payout\" is not installed in this database"),
-						errhint("Use CREATE EXTENSION payout.")));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
+	ReleaseSysCache(tuple);
 	return owner;
 }
 
@@ -118,10 +103,10 @@ switch_to_owner(Oid owner, CallerState *saved)
 }
 
 void
-caller_enter(int kinds, const char *scope, const char *function_name, CallerState *saved)
+caller_enter(int kinds, const char *scope, Oid function, CallerState *saved)
 {
 	Oid role = GetUserId();
-	Oid owner = caller_extension_owner();
+	Oid owner = owner_of(function);
 
 	saved->outer_caller = current_caller;
 	switch_to_owner(owner, saved);
@@ -131,7 +116,8 @@ caller_enter(int kinds, const char *scope, const char *function_name, CallerStat
 		ereport(
 			ERROR,
 			(errcode(PY_NOT_PERMITTED),
-			 errmsg("role \"%s\" may not call payout.%s here", GetUserNameFromId(role, false), function_name),
+			 errmsg("role \"%s\" may not call payout.%s here", GetUserNameFromId(role, false),
+					get_func_name(function)),
 			 errhint(
 				 "A role acts for a merchant, a store, or as an operator by its grants in payout.access_grant.")));
 	}
@@ -145,18 +131,24 @@ caller_leave(const CallerState *saved)
 	SetUserIdAndSecContext(saved->user, saved->security);
 }
 
+char *
+caller_name(void)
+{
+	return GetUserNameFromId(answering_role(), false);
+}
+
 /* caller(): name of the role that called the public function now running. */
 Datum
 payout_caller(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_TEXT_P(cstring_to_text(GetUserNameFromId(answering_role(), false)));
+	PG_RETURN_TEXT_P(cstring_to_text(caller_name()));
 }
 
 static bool
-may_read(int kinds, const char *scope)
+may_read(Oid function, int kinds, const char *scope)
 {
 	Oid role = GetUserId();
-	Oid owner = caller_extension_owner();
+	Oid owner = owner_of(function);
 	CallerState saved;
 	bool may;
 
@@ -172,12 +164,13 @@ payout_may_read(PG_FUNCTION_ARGS)
 {
 	char *merchant_id = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
 
-	PG_RETURN_BOOL(may_read(ACCESS_MERCHANT | ACCESS_OPERATOR | ACCESS_ANALYST, merchant_id));
+	PG_RETURN_BOOL(
+		may_read(fcinfo->flinfo->fn_oid, ACCESS_MERCHANT | ACCESS_OPERATOR | ACCESS_ANALYST, merchant_id));
 }
 
 /* may_read_all(): whether the reader of a view may see the rows of all merchants. */
 Datum
 payout_may_read_all(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(may_read(ACCESS_OPERATOR | ACCESS_ANALYST, NULL));
+	PG_RETURN_BOOL(may_read(fcinfo->flinfo->fn_oid, ACCESS_OPERATOR | ACCESS_ANALYST, NULL));
 }

@@ -20,13 +20,13 @@ typedef struct CallerState
 
 /*
  * Identifies the immediate caller, raises PY013 unless it may act as one of the kinds (scope: the merchant or store,
- * NULL when the argument is null), and switches to the owner. Undo with caller_leave(), also on error when the error
+ * NULL when the argument is null), and switches to the owner of the function, the extension's. Undo with caller_leave(), also on error when the error
  * is caught; transaction abort undoes the switch by itself.
  */
-extern void caller_enter(int kinds, const char *scope, const char *function_name, CallerState *saved);
+extern void caller_enter(int kinds, const char *scope, Oid function, CallerState *saved);
 extern void caller_leave(const CallerState *saved);
 
-/* The owner of the extension. Needs a transaction. */
-extern Oid caller_extension_owner(void);
+/* The role that answers for what is happening now; history rows and transfers name it. palloc'ed. */
+extern char *caller_name(void);
 
 #endif /* PAYOUT_CALLER_H */

@@ -30,6 +30,7 @@ PG_FUNCTION_INFO_V1(payout_check_status);
 
 typedef struct StatusQuestion
 {
+	Oid function; /* check_status itself */
 	char *merchant_id;
 	char *txid;
 	TimestampTz asked_at;
@@ -47,7 +48,7 @@ work(StatusQuestion *question, bool ask, MemoryContext context)
 					  TimestampTzGetDatum(question->asked_at)};
 	CallerState saved;
 
-	caller_enter(ACCESS_MERCHANT | ACCESS_OPERATOR, question->merchant_id, "check_status", &saved);
+	caller_enter(ACCESS_MERCHANT | ACCESS_OPERATOR, question->merchant_id, question->function, &saved);
 	PG_TRY();
 	{
 		if (ask && SPI_execute_with_args("select payout.do_request_check($1, $2)", 2, types, values, NULL,
@@ -128,6 +129,7 @@ payout_check_status(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(PY_NOT_PRELOADED), errmsg("the library payout is not preloaded"),
 						errhint("Add payout to shared_preload_libraries and restart the server.")));
 	max_wait_ms = wait_ms(fcinfo);
+	question.function = fcinfo->flinfo->fn_oid;
 	question.merchant_id = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
 	question.txid = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	question.asked_at = GetCurrentTimestamp();

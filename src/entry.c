@@ -141,7 +141,7 @@ payout_entry(PG_FUNCTION_ARGS)
 
 	if ((cache->point->kinds & (ACCESS_MERCHANT | ACCESS_CVS)) != 0 && !PG_ARGISNULL(0))
 		scope = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	caller_enter(cache->point->kinds, scope, cache->point->name, &saved);
+	caller_enter(cache->point->kinds, scope, fcinfo->flinfo->fn_oid, &saved);
 	PG_TRY();
 	{
 		value = call_work(fcinfo, fcinfo->flinfo->fn_extra);

@@ -185,11 +185,9 @@ payout_follow_transfer(PG_FUNCTION_ARGS)
 	check_transfer(row, desc);
 	merchant_id = column(row, desc, "merchant_id", &isnull);
 	amount = column(row, desc, "amount", &isnull);
-	SPI_connect();
 	if (strcmp(text_of(row, desc, "debit_account"), "available") == 0)
 		ledger_take(DatumGetTextPP(merchant_id), amount, strcmp(text_of(row, desc, "kind"), "deduct") == 0);
 	else if (strcmp(text_of(row, desc, "credit_account"), "available") == 0)
 		ledger_give(DatumGetTextPP(merchant_id), amount);
-	SPI_finish();
 	return PointerGetDatum(row);
 }

@@ -14,21 +14,24 @@
  */
 #include "postgres.h"
 
+#include "caller.h"
 #include "catalog/pg_type.h"
 #include "crash_point.h"
 #include "errors.h"
 #include "escrow.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "identifier.h"
 #include "ledger.h"
+#include "row.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/numeric.h"
+#include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(payout_is_by_hand);
 PG_FUNCTION_INFO_V1(payout_ledger_deduct);
 PG_FUNCTION_INFO_V1(payout_ledger_settle);
-PG_FUNCTION_INFO_V1(payout_ledger_refund);
 PG_FUNCTION_INFO_V1(payout_ledger_return);
 PG_FUNCTION_INFO_V1(payout_ledger_loss);
 PG_FUNCTION_INFO_V1(payout_ledger_loss_return);
@@ -117,18 +120,34 @@ static pg_attribute_noreturn() void refuse_amount(Datum amount, Datum available)
 			 errhint("payout.top_up adds to the balance.")));
 }
 
-/* Writes what was taken (negative) or given; day is null unless it counts to a day. */
+static void
+insert_row(const char *table, int columns, Datum *values, bool *nulls)
+{
+	bool was_writing = writing;
+
+	writing = true;
+	PG_TRY();
+	{
+		row_insert(table, columns, values, nulls);
+	}
+	PG_FINALLY();
+	{
+		writing = was_writing;
+	}
+	PG_END_TRY();
+}
+
+/* Writes what was taken (negative) or given; day is NULL unless day_amount counts to it. */
 static void
 write_delta(Datum merchant_id, Datum amount, const DateADT *day, Datum day_amount)
 {
-	static SPIPlanPtr plan = NULL;
-	Oid types[] = {TEXTOID, NUMERICOID, DATEOID, NUMERICOID};
-	Datum values[] = {merchant_id, amount, day ? DateADTGetDatum(*day) : (Datum) 0, day_amount};
+	pg_uuid_t id;
+	Datum values[] = {merchant_id, UUIDPGetDatum(&id), amount, day ? DateADTGetDatum(*day) : (Datum) 0,
+					  day_amount};
+	bool nulls[] = {false, false, false, day == NULL, day == NULL};
 
-	ledger_write(
-		&plan,
-		"insert into payout.balance_delta (merchant_id, amount, day, day_amount) values ($1, $2, $3, $4)", 4,
-		types, values, day ? NULL : "  nn");
+	identifier_uuid(&id);
+	insert_row("balance_delta", lengthof(values), values, nulls);
 }
 
 /* Deltas that a preloaded server has left. */
@@ -156,6 +175,7 @@ take_from_row(text *merchant_id, Datum amount, bool counts_to_day, Datum count_a
 	Datum available;
 	bool isnull;
 
+	SPI_connect();
 	fold_merchant(values[0]);
 	if (ledger_write(
 			&take_plan,
@@ -168,7 +188,10 @@ take_from_row(text *merchant_id, Datum amount, bool counts_to_day, Datum count_a
 			" and ($4 is null or case when b.day operator(pg_catalog.>=) t.today"
 			" then b.day_total operator(pg_catalog.+) $3 else $3 end operator(pg_catalog.<=) $4)",
 			4, types, values, nulls) > 0)
+	{
+		SPI_finish();
 		return;
+	}
 	if (run(&read_plan,
 			"select b.available from payout.balance b where b.merchant_id operator(pg_catalog.=) $1", 1,
 			types, values, NULL) == 0)
@@ -188,12 +211,14 @@ give_to_row(text *merchant_id, Datum amount)
 	Oid types[] = {TEXTOID, NUMERICOID};
 	Datum values[] = {PointerGetDatum(merchant_id), amount};
 
+	SPI_connect();
 	fold_merchant(values[0]);
 	if (ledger_write(&plan,
 					 "update payout.balance b set available = b.available operator(pg_catalog.+) $2"
 					 " where b.merchant_id operator(pg_catalog.=) $1",
 					 2, types, values, NULL) != 1)
 		elog(ERROR, "merchant \"%s\" has no balance", text_to_cstring(merchant_id));
+	SPI_finish();
 }
 
 /* Takes from the count in shared memory, or raises. Answers with the day it counts to. */
@@ -244,21 +269,26 @@ ledger_give(text *merchant_id, Datum amount)
 	write_delta(PointerGetDatum(merchant_id), amount, NULL, (Datum) 0);
 }
 
-/* Writes one transfer of a payout. */
+/* Writes one transfer of a payout. The amount has two decimals. */
 static void
 post(Datum merchant_id, Datum txid, const char *kind, const char *debit, const char *credit, Datum amount)
 {
-	static SPIPlanPtr plan = NULL;
-	Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID};
-	Datum values[] = {
-		merchant_id, txid, CStringGetTextDatum(kind), CStringGetTextDatum(debit), CStringGetTextDatum(credit),
-		amount};
+	pg_uuid_t id;
+	Datum values[] = {merchant_id,
+					  UUIDPGetDatum(&id),
+					  TimestampTzGetDatum(GetCurrentTimestamp()),
+					  CStringGetTextDatum(kind),
+					  CStringGetTextDatum(debit),
+					  CStringGetTextDatum(credit),
+					  amount,
+					  CStringGetTextDatum("IDR"),
+					  txid,
+					  (Datum) 0,
+					  CStringGetTextDatum(caller_name())};
+	bool nulls[] = {false, false, false, false, false, false, false, false, false, true, false};
 
-	ledger_write(
-		&plan,
-		"insert into payout.transfer (merchant_id, txid, kind, debit_account, credit_account, amount)"
-		" values ($1, $2, $3, $4, $5, $6)",
-		6, types, values, NULL);
+	identifier_uuid(&id);
+	insert_row("transfer", lengthof(values), values, nulls);
 }
 
 static bool
@@ -274,86 +304,66 @@ sum(Datum a, Datum b)
 	return DirectFunctionCall2(numeric_add, a, b);
 }
 
-/* The transfers of a deduction and what they take from the balance, in one statement. */
-static void
-post_deduction(Datum merchant_id, Datum txid, Datum amount, Datum fee, DateADT day)
+void
+ledger_deduct(Datum merchant_id, Datum txid, Datum amount, Datum fee, const Datum *daily_total_max)
 {
-	static SPIPlanPtr plan = NULL;
-	Oid types[] = {TEXTOID, TEXTOID, NUMERICOID, NUMERICOID, DATEOID};
-	Datum values[] = {merchant_id, txid, amount, fee, DateADTGetDatum(day)};
+	text *merchant = DatumGetTextPP(merchant_id);
+	Datum total = sum(amount, fee);
+	DateADT day = 0;
 
-	ledger_write(
-		&plan,
-		"with taken as (insert into payout.balance_delta (merchant_id, amount, day, day_amount)"
-		" values ($1, operator(pg_catalog.-) ($3 operator(pg_catalog.+) $4), $5, $3))"
-		" insert into payout.transfer (merchant_id, txid, kind, debit_account, credit_account, amount)"
-		" select $1, $2, t.kind, 'available', t.account, t.amount"
-		" from (values ('deduct', 'in_transit', $3), ('fee', 'fee', $4)) t (kind, account, amount)"
-		" where t.amount operator(pg_catalog.>) 0",
-		5, types, values, NULL);
+	if (escrow_is_there())
+		day = take_from_escrow(merchant, total, ledger_to_cents(amount), daily_total_max);
+	post(merchant_id, txid, "deduct", "available", "in_transit", amount);
 	crash_point("deduct_posted");
+	if (is_positive(fee))
+		post(merchant_id, txid, "fee", "available", "fee", fee);
+	if (escrow_is_there())
+		write_delta(merchant_id, DirectFunctionCall1(numeric_uminus, total), &day, amount);
+	else
+		/* As late as can be: others wait for the row. */
+		take_from_row(merchant, total, true, amount, daily_total_max);
+}
+
+void
+ledger_settle(Datum merchant_id, Datum txid, Datum amount, const char *settlement)
+{
+	post(merchant_id, txid, "settle", "in_transit", settlement, amount);
+}
+
+/* Gives a payout's amount back from an account, and its fee from the fee account when it is not zero. */
+static void
+give_back(Datum merchant_id, Datum txid, Datum amount, Datum fee, const char *kind, const char *from)
+{
+	post(merchant_id, txid, kind, from, "available", amount);
+	if (is_positive(fee))
+		post(merchant_id, txid, "fee_refund", "fee", "available", fee);
+	crash_point("refund_posted");
+	ledger_give(DatumGetTextPP(merchant_id), sum(amount, fee));
+}
+
+void
+ledger_refund(Datum merchant_id, Datum txid, Datum amount, Datum fee)
+{
+	give_back(merchant_id, txid, amount, fee, "refund", "in_transit");
 }
 
 /* ledger_deduct(merchant_id, txid, amount, fee, daily_total_max): available to in_transit and fee. PY001, PY007. */
 Datum
 payout_ledger_deduct(PG_FUNCTION_ARGS)
 {
-	text *merchant_id = PG_GETARG_TEXT_PP(0);
-	Datum txid = PG_GETARG_DATUM(1);
-	Datum amount = PG_GETARG_DATUM(2);
-	Datum fee = PG_GETARG_DATUM(3);
-	Datum total = sum(amount, fee);
 	Datum daily_total_max = PG_GETARG_DATUM(4);
-	Datum *day_max = PG_ARGISNULL(4) ? NULL : &daily_total_max;
 
-	SPI_connect();
-	if (escrow_is_there())
-		post_deduction(PointerGetDatum(merchant_id), txid, amount, fee,
-					   take_from_escrow(merchant_id, total, ledger_to_cents(amount), day_max));
-	else
-	{
-		/* The transfers first: the row, for which others wait, is locked as late as can be. */
-		post(PointerGetDatum(merchant_id), txid, "deduct", "available", "in_transit", amount);
-		if (is_positive(fee))
-			post(PointerGetDatum(merchant_id), txid, "fee", "available", "fee", fee);
-		take_from_row(merchant_id, total, true, amount, day_max);
-	}
-	SPI_finish();
-	PG_RETURN_DATUM(fee);
+	ledger_deduct(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2), PG_GETARG_DATUM(3),
+				  PG_ARGISNULL(4) ? NULL : &daily_total_max);
+	PG_RETURN_DATUM(PG_GETARG_DATUM(3));
 }
 
 /* ledger_settle(merchant_id, txid, amount, settlement): in_transit to settlement/... */
 Datum
 payout_ledger_settle(PG_FUNCTION_ARGS)
 {
-	SPI_connect();
-	post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "settle", "in_transit",
-		 text_to_cstring(PG_GETARG_TEXT_PP(3)), PG_GETARG_DATUM(2));
-	SPI_finish();
-	PG_RETURN_VOID();
-}
-
-/* Gives a payout's amount back from an account, and its fee from the fee account when it is not zero. */
-static void
-give_back(FunctionCallInfo fcinfo, const char *kind, const char *from)
-{
-	Datum amount = PG_GETARG_DATUM(2);
-	Datum fee = PG_GETARG_DATUM(3);
-
-	post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), kind, from, "available", amount);
-	if (is_positive(fee))
-		post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "fee_refund", "fee", "available", fee);
-	crash_point("refund_posted");
-	ledger_give(PG_GETARG_TEXT_PP(0), sum(amount, fee));
-}
-
-/* ledger_refund(merchant_id, txid, amount, fee): in_transit and fee back to available. */
-Datum
-payout_ledger_refund(PG_FUNCTION_ARGS)
-{
-	SPI_connect();
-	give_back(fcinfo, "refund", "in_transit");
-	SPI_finish();
+	ledger_settle(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2),
+				  text_to_cstring(PG_GETARG_TEXT_PP(3)));
 	PG_RETURN_VOID();
 }
 
@@ -361,9 +371,8 @@ payout_ledger_refund(PG_FUNCTION_ARGS)
 Datum
 payout_ledger_return(PG_FUNCTION_ARGS)
 {
-	SPI_connect();
-	give_back(fcinfo, "return", text_to_cstring(PG_GETARG_TEXT_PP(4)));
-	SPI_finish();
+	give_back(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2), PG_GETARG_DATUM(3), "return",
+			  text_to_cstring(PG_GETARG_TEXT_PP(4)));
 	PG_RETURN_VOID();
 }
 
@@ -371,10 +380,8 @@ payout_ledger_return(PG_FUNCTION_ARGS)
 Datum
 payout_ledger_loss(PG_FUNCTION_ARGS)
 {
-	SPI_connect();
 	post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "loss", "platform_loss",
 		 text_to_cstring(PG_GETARG_TEXT_PP(3)), PG_GETARG_DATUM(2));
-	SPI_finish();
 	PG_RETURN_VOID();
 }
 
@@ -382,10 +389,8 @@ payout_ledger_loss(PG_FUNCTION_ARGS)
 Datum
 payout_ledger_loss_return(PG_FUNCTION_ARGS)
 {
-	SPI_connect();
 	post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "loss_return", text_to_cstring(PG_GETARG_TEXT_PP(3)),
 		 "platform_loss", PG_GETARG_DATUM(2));
-	SPI_finish();
 	PG_RETURN_VOID();
 }
 

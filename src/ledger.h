@@ -9,12 +9,22 @@
 
 /*
  * Takes amount from what the merchant may still take, atomically: PY001 when it is too little. It may count to the
- * total of the day. An SPI connection must be open. Undone by (sub)transaction abort.
+ * total of the day. Undone by (sub)transaction abort.
  */
 extern void ledger_take(text *merchant_id, Datum amount, bool counts_to_day);
 
-/* Gives amount to the merchant; counts once the transaction commits. An SPI connection must be open. */
+/* Gives amount to the merchant; counts once the transaction commits. */
 extern void ledger_give(text *merchant_id, Datum amount);
+
+/*
+ * Transfers of a payout, each with what it changes in the balance. Amounts and fees are numeric with two decimals.
+ * deduct: available to in_transit, and to fee when the fee is not zero; PY001, or PY007 when the total of the day would
+ * pass daily_total_max (NULL: no bound). settle: in_transit to settlement/... refund: back to available.
+ */
+extern void ledger_deduct(Datum merchant_id, Datum txid, Datum amount, Datum fee,
+						  const Datum *daily_total_max);
+extern void ledger_settle(Datum merchant_id, Datum txid, Datum amount, const char *settlement);
+extern void ledger_refund(Datum merchant_id, Datum txid, Datum amount, Datum fee);
 
 /* An amount (numeric, at most two decimals) in hundredths. */
 extern int64 ledger_to_cents(Datum amount);

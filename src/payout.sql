@@ -112,9 +112,9 @@ create trigger refuse_truncate before truncate on payout.payout for each stateme
 create index payout_disputed on payout.payout (merchant_id) where state = 'disputed';
 
 create table payout.allowed_move (
-	kind text not null,
-	from_state text not null,
-	to_state text not null,
+	kind text collate "C" not null,
+	from_state text collate "C" not null,
+	to_state text collate "C" not null,
 	money text check (money in ('deduct', 'settle', 'refund', 'return', 'by_position')),
 	event text,
 	final boolean not null default false,
@@ -212,69 +212,17 @@ begin atomic
 end;
 comment on function payout.hold_payout(text, text, text, text) is 'sets a payout aside for a person, in one lane';
 
-create function payout.payout_move() returns trigger
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-	allowed record;
-begin
-	if (new.merchant_id, new.txid, new.kind, new.reference_no, new.method, new.amount, new.currency, new.channel_id, new.bank_code,
-		new.account_no, new.beneficiary_name, new.registered_at) is distinct from
-	   (old.merchant_id, old.txid, old.kind, old.reference_no, old.method, old.amount, old.currency, old.channel_id, old.bank_code,
-		old.account_no, old.beneficiary_name, old.registered_at) then
-		raise exception 'the content of a payout does not change'
-			using errcode = 'PY004', hint = 'Reject it and register another one.';
-	end if;
-	if new.account_check is distinct from old.account_check and new.account_check <> 'pending' then
-		new.events := new.events + 1;
-		perform payout.write_event(new, 'account.checked', old.state, old.state,
-								   concat_ws(': ', new.account_check, new.account_name));
-	end if;
-	if new.state is distinct from old.state then
-		select a.money, a.event, a.final, m.options, m.notify_url is not null as is_told into allowed
-		from payout.allowed_move a
-		left join payout.merchant m on m.merchant_id = new.merchant_id
-		where a.kind = new.kind and a.from_state = old.state and a.to_state = new.state;
-		if not found then
-			raise exception 'a payout in state "%" cannot become "%"', old.state, new.state
-				using errcode = 'PY004', detail = format('TXID %s.', new.txid),
-					hint = 'The allowed moves stand in payout.allowed_move.';
-		end if;
-		new.final_at := case when allowed.final then clock_timestamp() end;
-		if allowed.money = 'deduct' then
-			new.fee := payout.ledger_deduct(new.merchant_id, new.txid, new.amount,
-				payout.fee_of(allowed.options, new.method, new.amount), (allowed.options #>> '{limits,daily_total}')::numeric);
-		elsif allowed.money is not null then
-			perform payout.move_money(new, allowed.money, allowed.options);
-		end if;
-		if allowed.final then
-			-- Nothing is left to do of its own accord.
-			new.check_due_at := null;
-			new.dispatch_due_at := null;
-			new.status_due_at := null;
-			new.expire_due_at := null;
-			delete from payout.hold h where h.merchant_id = new.merchant_id and h.txid = new.txid;
-		end if;
-		new.events := new.events + 1;
-		insert into payout.payout_event (merchant_id, txid, event_no, event, from_state, to_state, reason)
-		values (new.merchant_id, new.txid, new.events, allowed.event, old.state, new.state, new.reason);
-		if allowed.event is not null and allowed.is_told then
-			perform payout.owe_notification(new, allowed.event);
-		end if;
-	end if;
-	return new;
-end
-$$;
-create trigger move before update on payout.payout for each row execute function payout.payout_move();
+create function payout.move() returns trigger
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_move';
+comment on function payout.move() is 'trigger: checks a change of state, moves its money, writes its history and its notification; see move.c';
+
+create trigger move before update on payout.payout for each row execute function payout.move();
 
 create function payout.wake_worker() returns trigger
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_wake_worker';
 comment on function payout.wake_worker() is 'trigger: a change of a payout wakes the worker when it commits';
 
 create trigger wake before insert or update on payout.payout for each row execute function payout.wake_worker();
-
-comment on function payout.payout_move() is 'trigger: checks a change of state, moves its money, writes its history and its notification';
 
 -- The prefix keeps a store apart from a channel of the same name.
 create function payout.settlement_account(p_channel_id text, p_cvs_code text) returns text
@@ -287,7 +235,7 @@ end
 $$;
 comment on function payout.settlement_account(text, text) is 'the account of what is owed to a channel or, where there is none, to a store';
 
-create function payout.move_money(p payout.payout, p_money text, p_merchant_options jsonb) returns void
+create function payout.move_money(p payout.payout, p_money text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -295,13 +243,10 @@ declare
 	settlement text := payout.settlement_account(p.channel_id, p.cvs_code);
 	money text := case p_money when 'by_position' then payout.money_needed(p.merchant_id, p.txid, p.state) else p_money end;
 begin
-	if money = 'settle' then
-		perform payout.ledger_settle(p.merchant_id, p.txid, p.amount, settlement);
-	elsif money = 'refund' then
-		perform payout.ledger_refund(p.merchant_id, p.txid, p.amount, p.fee);
-	elsif money = 'return' then
+	if money = 'return' then
 		perform payout.ledger_return(p.merchant_id, p.txid, p.amount,
-			case when payout.option('merchant', p_merchant_options, 'refund_fee_on_return')::boolean then p.fee else 0 end, settlement);
+			case when payout.option('merchant', m.options, 'refund_fee_on_return')::boolean then p.fee else 0 end, settlement)
+		from payout.merchant m where m.merchant_id = p.merchant_id;
 	elsif money = 'loss' then
 		perform payout.ledger_loss(p.merchant_id, p.txid, p.amount, settlement);
 	elsif money = 'loss_return' then
@@ -309,17 +254,20 @@ begin
 	end if;
 end
 $$;
-comment on function payout.move_money(payout.payout, text, jsonb) is 'makes the transfer of a move, but for the deduction';
+comment on function payout.move_money(payout.payout, text) is 'makes the transfers of a move that seldom happens: return, or whatever a resolved dispute needs';
 
-create function payout.fee_of(p_options jsonb, p_method text, p_amount numeric) returns numeric
-language plpgsql immutable parallel safe
+create function payout.release_holds(p payout.payout, p_lane text) returns void
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	return round(coalesce((p_options #>> array['fee', p_method, 'flat'])::numeric, 0)
-				 + p_amount * coalesce((p_options #>> array['fee', p_method, 'bps'])::numeric, 0) / 10000, 2);
+	delete from payout.hold h where h.merchant_id = p.merchant_id and h.txid = p.txid and p_lane in (h.lane, '');
 end
 $$;
+comment on function payout.release_holds(payout.payout, text) is 'a payout waits for a person no longer in this lane, or (empty) in any';
+
+create function payout.fee_of(options jsonb, method text, amount numeric) returns numeric
+language c immutable strict parallel safe as 'MODULE_PATHNAME', 'payout_fee_of';
 comment on function payout.fee_of(jsonb, text, numeric) is 'the fee of a merchant''s options for a method and amount: flat plus basis points, rounded to two decimals';
 
 -- Where a payout's money is by its transfers: none, in_transit, settled (the merchant paid), refunded (never paid),
@@ -361,19 +309,9 @@ end
 $$;
 comment on function payout.money_needed(text, text, text) is 'the transfer that brings a disputed payout''s money where its new state (paid, failed, returned) says it is, or null';
 
-create function payout.write_event(p payout.payout, p_event text, p_from text, p_to text, p_reason text) returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-	insert into payout.payout_event (merchant_id, txid, event_no, event, from_state, to_state, reason)
-	values (p.merchant_id, p.txid, p.events, p_event, p_from, p_to, p_reason);
-	if p_event is not null then
-		perform payout.owe_notification(p, p_event);
-	end if;
-end
-$$;
-comment on function payout.write_event(payout.payout, text, text, text, text) is 'writes history row number p.events and the notification owed for it';
+create function payout.write_event(merchant_id text, txid text, event_no integer, to_state text, reason text) returns integer
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_write_event';
+comment on function payout.write_event(text, text, integer, text, text) is 'writes a history row that tells of no event and, but for the first, changes no state; its number';
 
 -- The payout's row, locked when asked for, or PY003. A TXID of another merchant is as unknown as any other.
 create function payout.find_payout(p_merchant_id text, p_txid text, p_lock boolean) returns payout.payout

@@ -54,28 +54,24 @@ begin
 			using errcode = 'PY009', hint = 'Leave it out for a payout at once.';
 	end if;
 
-	with made as (
-		insert into payout.payout as n (merchant_id, txid, kind, state, reference_no, method, amount, channel_id, bank_code,
-			account_no, beneficiary_name, beneficiary_phone, description, options, scheduled_at, registered_at,
-			account_check, check_due_at, check_deadline_at)
-		select m.merchant_id, payout.generate_txid(m.merchant_id), 'disbursement', 'registered', p_reference_no, p_method,
-			p_amount, b.channel_id, b.bank_code, p_account_no, p_beneficiary_name, p_beneficiary_phone, p_description,
-			p_options, p_scheduled_at, clock_timestamp(), 'pending', started,
-			started + make_interval(secs => coalesce((c.options ->> 'check_deadline_s')::integer,
-				(select (d.default_value #>> '{}')::integer from payout.option_definition d where (d.scope, d.name) = ('channel', 'check_deadline_s'))))
-		from payout.merchant m, payout.bank b, payout.channel c
-		where m.merchant_id = p_merchant_id and m.active and b.bank_code = p_bank_code and b.enabled and c.channel_id = b.channel_id
-		and p_amount >= coalesce((m.options #>> array['limits', p_method, 'min'])::numeric, p_amount)
-		and p_amount <= coalesce((m.options #>> array['limits', p_method, 'max'])::numeric, p_amount)
-		and (p_method = 'online' or payout.option('bank', b.options, 'internal')::boolean)
-		and (p_scheduled_at is null or payout.is_schedule(p_scheduled_at, started))
-		on conflict do nothing
-		returning n.*),
-	told as (
-		insert into payout.payout_event (merchant_id, txid, event_no, to_state)
-		select m.merchant_id, m.txid, m.events, m.state from made m)
-	select * into p from made;
+	insert into payout.payout as n (merchant_id, txid, kind, state, reference_no, method, amount, channel_id, bank_code,
+		account_no, beneficiary_name, beneficiary_phone, description, options, scheduled_at, registered_at,
+		account_check, check_due_at, check_deadline_at)
+	select m.merchant_id, payout.generate_txid(m.merchant_id), 'disbursement', 'registered', p_reference_no, p_method,
+		p_amount, b.channel_id, b.bank_code, p_account_no, p_beneficiary_name, p_beneficiary_phone, p_description,
+		p_options, p_scheduled_at, clock_timestamp(), 'pending', started,
+		started + make_interval(secs => coalesce((c.options ->> 'check_deadline_s')::integer,
+			(select (d.default_value #>> '{}')::integer from payout.option_definition d where (d.scope, d.name) = ('channel', 'check_deadline_s'))))
+	from payout.merchant m, payout.bank b, payout.channel c
+	where m.merchant_id = p_merchant_id and m.active and b.bank_code = p_bank_code and b.enabled and c.channel_id = b.channel_id
+	and p_amount >= coalesce((m.options #>> array['limits', p_method, 'min'])::numeric, p_amount)
+	and p_amount <= coalesce((m.options #>> array['limits', p_method, 'max'])::numeric, p_amount)
+	and (p_method = 'online' or payout.option('bank', b.options, 'internal')::boolean)
+	and (p_scheduled_at is null or payout.is_schedule(p_scheduled_at, started))
+	on conflict do nothing
+	returning n.* into p;
 	if found then
+		p.events := payout.write_event(p.merchant_id, p.txid, p.events, p.state, null);
 		return p;
 	end if;
 

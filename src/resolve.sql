@@ -70,7 +70,7 @@ begin
 	set events = u.events + 1, reason = 'operator: ' || p_reason
 	where u.merchant_id = p.merchant_id and u.txid = p.txid
 	returning * into p;
-	perform payout.write_event(p, null, p.state, p.state, p.reason);
+	perform payout.write_event(p.merchant_id, p.txid, p.events, p.state, p.reason);
 	if p.state in ('registered', 'scheduled', 'approved') and p.account_check in ('pending', 'unavailable') then
 		update payout.payout u
 		set check_due_at = now_clock, check_deadline_at = greatest(u.check_deadline_at, now_clock + payout.channel_interval(p.channel_id, 'check_deadline_s'))

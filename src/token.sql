@@ -152,7 +152,7 @@ begin
 	update payout.payout u set expire_due_at = valid_until, events = u.events + 1
 	where u.merchant_id = p_merchant_id and u.txid = p_txid
 	returning * into p;
-	perform payout.write_event(p, null, p.state, p.state, 'token issued again');
+	perform payout.write_event(p.merchant_id, p.txid, p.events, p.state, 'token issued again');
 	return row(p.txid, p.state, token, valid_until)::payout.approval;
 end
 $$;

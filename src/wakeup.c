@@ -8,11 +8,12 @@
  */
 #include "postgres.h"
 
-#include "commands/trigger.h"
 #include "access/xact.h"
+#include "commands/trigger.h"
 #include "crash_point.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "settings.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
@@ -81,7 +82,8 @@ wake_now(void)
 			SetLatch(state->workers[i].latch);
 			found = true;
 		}
-	if (!found && state->launcher != NULL)
+	/* No worker turns here. The launcher starts one where one is wanted. */
+	if (!found && state->launcher != NULL && payout_databases[0] != '\0')
 		SetLatch(state->launcher);
 	LWLockRelease(state->lock);
 }

@@ -1,0 +1,25 @@
+/*
+ * policy.h: what a merchant's row says of its payouts: fees, the bound of a day, whether it is told.
+ * move.c enters; SQL asks payout.fee_of.
+ */
+#ifndef PAYOUT_POLICY_H
+#define PAYOUT_POLICY_H
+
+#include "utils/jsonb.h"
+
+typedef struct Policy
+{
+	Jsonb *options; /* NULL when there is no such merchant */
+	bool is_told;	/* it has a URL for notifications */
+} Policy;
+
+/* Reads the merchant's row under the active snapshot. */
+extern void policy_read(Datum merchant_id, Policy *policy);
+
+/* The fee (numeric, two decimals) of an amount by a method: flat plus basis points. */
+extern Datum policy_fee(const Policy *policy, const char *method, Datum amount);
+
+/* Bound of a day's total (numeric), or NULL for none. */
+extern Datum *policy_daily_total(const Policy *policy);
+
+#endif /* PAYOUT_POLICY_H */
