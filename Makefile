@@ -29,6 +29,7 @@ C_FILES = \
 	ledger \
 	hand \
 	move \
+	batch \
 	secret_file \
 	secret \
 	arming \
@@ -77,6 +78,7 @@ SQL_FILES = \
 	register_cashout \
 	validate \
 	approve \
+	batch \
 	token \
 	cashout \
 	expire \

@@ -32,7 +32,9 @@ from (values
 	('register', array['merchant_id', 'reference_no', 'amount', 'bank_code', 'account_no', 'beneficiary_name', 'method', 'beneficiary_phone', 'scheduled_at', 'description', 'options'],
 		array['merchant', 'reference', 'amount', 'id', 'id', 'name', 'word', 'phone', 'moment', 'note', 'options'],
 		array['''BADINPUT01''', '''NEW''', '100', '''BADBANK''', '''8811111111''', '''Budi''', '''online''', 'null', 'null', 'null', '''{}''']),
+	('register_batch', array['merchant_id', 'items'], array['merchant', 'items'], array['''BADINPUT01''', '''[]''']),
 	('approve', array['merchant_id', 'txid'], array['merchant', 'txid'], array['''BADINPUT01''', 'TXID']),
+	('approve_batch', array['merchant_id', 'txids'], array['merchant', 'txids'], array['''BADINPUT01''', '''{}''']),
 	('reject', array['merchant_id', 'txid', 'reason'], array['merchant', 'txid', 'reason'], array['''BADINPUT01''', 'TXID', '''why''']),
 	('cancel', array['merchant_id', 'txid', 'reason'], array['merchant', 'txid', 'reason'], array['''BADINPUT01''', 'TXID', '''why''']),
 	('inquiry', array['merchant_id', 'txid'], array['merchant', 'txid'], array['''BADINPUT01''', 'TXID']),
@@ -62,7 +64,8 @@ select k, b.label, b.value from unnest(array['merchant', 'merchant_new', 'id', '
 union all
 select k, b.label, b.value from unnest(array['name', 'reason']) k,
 	(values ('blank', '''   '''), ('too long', '''' || repeat('ä', 501) || ''''), ('control', 'E''AB\x01CD'''), ('newline', 'E''AB\nCD'''), ('delete', 'E''AB\x7f''')) as b (label, value)
-union all values ('note', 'empty', ''''''), ('note', 'blank', '''  '''), ('note', 'too long', '''' || repeat('ä', 101) || ''''), ('note', 'control', 'E''a\tb'''),
+union all values ('items', 'null', 'null'), ('items', 'JSON null', '''null'''), ('items', 'object', '''{}'''), ('items', 'text', '''"x"'''), ('items', 'too many', '(select jsonb_agg(1) from generate_series(1, 10001))'),
+	('txids', 'null', 'null'), ('txids', 'two dimensions', '''{{a},{b}}'''), ('note', 'empty', ''''''), ('note', 'blank', '''  '''), ('note', 'too long', '''' || repeat('ä', 101) || ''''), ('note', 'control', 'E''a\tb'''),
 	('phone', 'empty', ''''''), ('phone', 'letters', '''0812ABC'''), ('phone', 'too long', '''' || repeat('1', 21) || ''''), ('phone', 'control', 'E''08\n12'''), ('phone', 'not ascii', '''０８１２'''),
 	('secret', 'too long', '''' || repeat('x', 16385) || ''''),
 	('amount', 'null', 'null'), ('amount', 'zero', '0'), ('amount', 'negative', '-1'), ('amount', 'tiny', '0.001'), ('amount', 'three decimals', '1.234'), ('amount', 'huge', '10000000000000000'),

@@ -16,6 +16,7 @@
 #include "utils/numeric.h"
 
 PG_FUNCTION_INFO_V1(payout_require_text);
+PG_FUNCTION_INFO_V1(payout_is_text);
 PG_FUNCTION_INFO_V1(payout_require_amount);
 
 typedef struct CharacterSet
@@ -123,6 +124,29 @@ payout_require_text(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(sqlstate), errmsg("argument \"%s\" is blank", argument),
 						errhint("It must be %d to %d of %s.", length_min, length_max, set->words)));
 	PG_RETURN_TEXT_P(value);
+}
+
+/* is_text(value, length_min, length_max, characters): whether require_text would let it pass. */
+Datum
+payout_is_text(PG_FUNCTION_ARGS)
+{
+	text *value = PG_GETARG_TEXT_PP(0);
+	const CharacterSet *set = find_character_set(text_to_cstring(PG_GETARG_TEXT_PP(3)));
+	const char *bytes = VARDATA_ANY(value);
+	int size = VARSIZE_ANY_EXHDR(value);
+	int length = pg_mbstrlen_with_len(bytes, size);
+	bool blank = true;
+
+	if (length < PG_GETARG_INT32(1) || length > PG_GETARG_INT32(2))
+		PG_RETURN_BOOL(false);
+	for (int i = 0; i < size; i++)
+	{
+		if (!set->allows((unsigned char) bytes[i]))
+			PG_RETURN_BOOL(false);
+		if (bytes[i] != ' ')
+			blank = false;
+	}
+	PG_RETURN_BOOL(!blank);
 }
 
 static pg_attribute_noreturn() void refuse_amount(const char *argument, const char *what)

@@ -32,8 +32,10 @@ typedef struct EntryPoint
 
 static const EntryPoint entry_points[] = {
 	{"register", ACCESS_MERCHANT},
+	{"register_batch", ACCESS_MERCHANT},
 	{"register_cashout", ACCESS_MERCHANT},
 	{"approve", ACCESS_MERCHANT},
+	{"approve_batch", ACCESS_MERCHANT},
 	{"reissue_token", ACCESS_MERCHANT},
 	{"reject", ACCESS_MERCHANT},
 	{"cancel", ACCESS_MERCHANT},

@@ -398,6 +398,7 @@ escrow_take(const text *merchant_id, EscrowTake *take)
 	/* The day never goes back: a session that read the clock before midnight counts to the new day. */
 	take->day = Max(slot->day, today);
 	day_total = (slot->day == take->day ? slot->day_total : 0) + take->day_amount;
+	take->day_room = take->day_max >= 0 ? Max(0, take->day_max - (day_total - take->day_amount)) : LEDGER_MAX;
 	if (slot->available < change.from_slot)
 		result = ESCROW_TOO_LITTLE;
 	else if (take->day_amount > 0 && take->day_max >= 0 && day_total > take->day_max)

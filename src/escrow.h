@@ -21,6 +21,7 @@ typedef struct EscrowTake
 	int64 day_amount; /* part that counts to the total of the day; 0: the day is not touched */
 	int64 day_max;	  /* bound of that total; -1: none */
 	int64 available;  /* out: what there was */
+	int64 day_room;	  /* out: what the total of the day still allowed */
 	DateADT day;	  /* out: the Jakarta day it counts to */
 } EscrowTake;
 

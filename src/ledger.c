@@ -23,6 +23,7 @@
 #include "fmgr.h"
 #include "identifier.h"
 #include "ledger.h"
+#include "miscadmin.h"
 #include "row.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
@@ -93,8 +94,10 @@ payout_is_by_hand(PG_FUNCTION_ARGS)
 static Datum
 from_cents(int64 cents)
 {
-	return DirectFunctionCall2(numeric_div, NumericGetDatum(int64_to_numeric(cents)),
-							   NumericGetDatum(int64_to_numeric(100)));
+	Datum amount = DirectFunctionCall2(numeric_div, NumericGetDatum(int64_to_numeric(cents)),
+									   NumericGetDatum(int64_to_numeric(100)));
+
+	return DirectFunctionCall2(numeric_round, amount, Int32GetDatum(2));
 }
 
 int64
@@ -322,6 +325,53 @@ ledger_deduct(Datum merchant_id, Datum txid, Datum amount, Datum fee, const Datu
 	else
 		/* As late as can be: others wait for the row. */
 		take_from_row(merchant, total, true, amount, daily_total_max);
+}
+
+/* Marks, in their order, the shares that fit into what there is; their sums are in take. */
+static void
+choose(int count, LedgerShare *shares, int64 available, int64 day_room, EscrowTake *take)
+{
+	take->amount = 0;
+	take->day_amount = 0;
+	for (int i = 0; i < count; i++)
+	{
+		int64 total = shares[i].amount + shares[i].fee;
+
+		if (total > available - take->amount)
+			shares[i].result = LEDGER_TOO_LITTLE;
+		else if (shares[i].amount > day_room - take->day_amount)
+			shares[i].result = LEDGER_DAY_FULL;
+		else
+		{
+			shares[i].result = LEDGER_TAKEN;
+			take->amount += total;
+			take->day_amount += shares[i].amount;
+		}
+	}
+}
+
+void
+ledger_take_set(Datum merchant_id, int count, LedgerShare *shares, const Datum *daily_total_max)
+{
+	EscrowTake take = {.day_max = daily_total_max != NULL ? ledger_to_cents(*daily_total_max) : -1};
+	text *merchant = DatumGetTextPP(merchant_id);
+
+	if (!escrow_is_there())
+	{
+		for (int i = 0; i < count; i++)
+			shares[i].result = LEDGER_SINGLY;
+		return;
+	}
+	/* As if there were enough; then, while others take as well, for what there was a moment ago. */
+	choose(count, shares, LEDGER_MAX, LEDGER_MAX, &take);
+	while (take.amount > 0 && escrow_take(merchant, &take) != ESCROW_TAKEN)
+	{
+		CHECK_FOR_INTERRUPTS();
+		choose(count, shares, take.available, take.day_room, &take);
+	}
+	crash_point("taken_before_delta");
+	if (take.amount > 0)
+		write_delta(merchant_id, from_cents(-take.amount), &take.day, from_cents(take.day_amount));
 }
 
 void

@@ -26,6 +26,28 @@ extern void ledger_deduct(Datum merchant_id, Datum txid, Datum amount, Datum fee
 extern void ledger_settle(Datum merchant_id, Datum txid, Datum amount, const char *settlement);
 extern void ledger_refund(Datum merchant_id, Datum txid, Datum amount, Datum fee);
 
+typedef enum LedgerResult
+{
+	LEDGER_TAKEN,
+	LEDGER_TOO_LITTLE, /* PY001 */
+	LEDGER_DAY_FULL,   /* PY007 */
+	LEDGER_SINGLY	   /* there is no escrow: take each by itself */
+} LedgerResult;
+
+/* One payout of a set, in hundredths. */
+typedef struct LedgerShare
+{
+	int64 amount;
+	int64 fee;
+	LedgerResult result; /* out */
+} LedgerShare;
+
+/*
+ * Takes for many payouts of a merchant at once, in their order those that fit, and writes one delta. The caller writes
+ * their transfers.
+ */
+extern void ledger_take_set(Datum merchant_id, int count, LedgerShare *shares, const Datum *daily_total_max);
+
 /* An amount (numeric, at most two decimals) in hundredths. */
 extern int64 ledger_to_cents(Datum amount);
 

@@ -39,19 +39,26 @@ end
 $$;
 comment on function payout.masked(text) is 'the value with all but its last four characters hidden';
 
+create function payout.is_told(p_merchant_id text, p_event text) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return (select m.notify_url is not null and payout.option('merchant', m.options, 'notify_events') ? p_event
+			from payout.merchant m where m.merchant_id = p_merchant_id);
+end
+$$;
+comment on function payout.is_told(text, text) is 'whether the merchant wants to be told of such events, and can be';
+
 create function payout.owe_notification(p payout.payout, p_event text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-	m payout.merchant;
 begin
-	select * into strict m from payout.merchant where merchant_id = p.merchant_id;
-	if m.notify_url is null or not payout.option('merchant', m.options, 'notify_events') ? p_event then
-		return;
+	if payout.is_told(p.merchant_id, p_event) then
+		insert into payout.notification (merchant_id, txid, event_no, event, body, due_at)
+		values (p.merchant_id, p.txid, p.events, p_event, payout.event_body(p, p_event, clock_timestamp()), payout.clock());
 	end if;
-	insert into payout.notification (merchant_id, txid, event_no, event, body, due_at)
-	values (p.merchant_id, p.txid, p.events, p_event, payout.event_body(p, p_event, clock_timestamp()), payout.clock());
 end
 $$;
 comment on function payout.owe_notification(payout.payout, text) is 'owes the merchant a notification of the payout''s event, if it wants those';

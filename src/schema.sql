@@ -24,6 +24,10 @@ language c immutable parallel safe as 'MODULE_PATHNAME', 'payout_require_text';
 comment on function payout.require_text(text, text, integer, integer, text, text) is
 'the value, if it is not null, within the length (in characters) and made of the characters allowed (id, digits, visible, phone, text); otherwise raises sqlstate';
 
+create function payout.is_text(value text, length_min integer, length_max integer, characters text) returns boolean
+language c immutable strict parallel safe as 'MODULE_PATHNAME', 'payout_is_text';
+comment on function payout.is_text(text, integer, integer, text) is 'whether payout.require_text would let the value pass; null for null';
+
 create function payout.require_amount(argument text, value numeric) returns numeric
 language c immutable parallel safe as 'MODULE_PATHNAME', 'payout_require_amount';
 comment on function payout.require_amount(text, numeric) is

@@ -33,13 +33,12 @@ note sprintf 'from approval to the bank in %.0f ms, observation included', $took
 ok($took < 2, 'a commit wakes the worker with the safety poll at an hour');
 $t->wait_state($txid, 'paid');
 
-# A prepared transaction commits in silence; the safety poll finds it.
-my $prepared = $t->register;
-$t->wait_sql("select account_check = 'matched' from payout.payout where txid = '$prepared'");
-$t->sql("begin; select payout.approve('MERCHANT01', '$prepared'); prepare transaction 'p'");
+# Money that was set aside cannot wait for a second phase; a registration can. It commits in silence; the safety poll finds it.
+is($t->sqlstate("begin; select payout.approve('MERCHANT01', '" . $t->register . "'); prepare transaction 'money'"), '0A000', 'an approval cannot be prepared');
+$t->sql("begin; select payout.register('MERCHANT01', 'PREPARED', 20000, 'CENA', '8800000001', 'Budi Santoso'); prepare transaction 'p'");
 $t->sql("commit prepared 'p'");
-is($t->state($prepared), 'approved', 'nobody was woken');
+is($t->sql("select account_check from payout.payout where reference_no = 'PREPARED'"), 'pending', 'nobody was woken');
 $node->safe_psql('postgres', "alter system set payout.safety_poll = '100ms'; select pg_reload_conf()");
-$t->wait_state($prepared, 'paid');
+$t->wait_sql("select account_check = 'matched' from payout.payout where reference_no = 'PREPARED'");
 $t->sound('at the end');
 done_testing();
