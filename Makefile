@@ -194,7 +194,7 @@ crashtest-selfcheck:
 	@SECONDS_TO_RUN=$(SECONDS) SEED=$(SEED) $(ENTER) test/simulate/crashtest.sh --selfcheck
 
 bench:
-	@bash -o pipefail -c '$(ENTER) test/bench/tokens.sh | tee test/bench/tokens.txt'
+	@$(ENTER) test/bench/bench.sh
 
 coverage:
 	@$(ENTER) test/tools/coverage.sh
@@ -216,7 +216,7 @@ check-lists:
 clean: clean-programs
 
 clean-programs:
-	@for folder in test/unit test/sandbox test/simulate; do \
+	@for folder in test/unit test/sandbox test/simulate test/bench; do \
 		if [ -f $$folder/Makefile ]; then $(MAKE) -s -C $$folder clean; fi; \
 	done
 

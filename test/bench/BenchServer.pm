@@ -16,7 +16,7 @@ $ENV{PGOPTIONS} = '-c client_min_messages=warning';
 $ENV{PGUSER} = 'bench';
 
 # Options: folder, databases (list), conf (list of more settings), preload (a library for the server's process), folding
-# (list of databases that have a worker when WORKER=1: their channels are paused, so all it does is to fold balances).
+# (list of databases that have a worker unless WORKER=0: their channels are paused, so all it does is to fold balances).
 sub new
 {
 	my ($class, %option) = @_;

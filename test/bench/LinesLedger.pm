@@ -1,5 +1,5 @@
-# LinesLedger.pm: registering and approving: spread, hot, hot_snapshot, batch, their baselines, and txid. A worker
-# runs with WORKER=1 only.
+# LinesLedger.pm: registering and approving: spread, hot, hot_snapshot, batch, their baselines, and txid. The worker only
+# folds; with WORKER=0 there is none.
 #
 # The snapshot is held in a database of its own (snap), from before its first payout to the end: then each round of hot has
 # one of hot_snapshot beside it, and what died in all rounds before is still there.

@@ -13,7 +13,7 @@
 --
 -- The extension's row of payout.transfer is both ledger rows in one (debit and credit account); its outbox is a partial
 -- index on the payout; it writes the payout twice because registering and approving are two steps. Folding the deltas comes
--- on top (WORKER=1). No foreign keys on either side: they would cost this side more.
+-- on top. No foreign keys on either side: they would cost this side more.
 \set ON_ERROR_STOP on
 create schema diy;
 create sequence diy.txid cache 100;

@@ -4,8 +4,10 @@
 #
 # QUICK=1             all lines, with shorter rounds and smaller sizes
 # ONLY="hot spread"   only these lines, and the baselines that they need
-# WORKER=1            a worker folds balances while spread, hot, hot_slow, batch and growth are measured
+# WORKER=0            no worker folds balances while spread, hot, hot_slow, batch and growth are measured
 set -euo pipefail
+
+export WORKER=${WORKER:-1}
 
 {
 	bash test/tools/stage.sh
