@@ -85,7 +85,13 @@ begin atomic
 		case when l.is_running or pg_is_in_recovery() then 'ok' else 'critical' end,
 		case when l.is_running then 'the launcher of workers runs' else 'the launcher of workers does not run' end,
 		case when not l.is_running and not pg_is_in_recovery() then 'It starts with the server when the library is preloaded; the server''s log says why it ended.' end
-	from (select exists (select from pg_stat_activity a where a.backend_type = 'payout launcher') as is_running) l;
+	from (select exists (select from pg_stat_activity a where a.backend_type = 'payout launcher') as is_running) l
+	union all
+	select 'unfolded',
+		case when d.changes <= 100000 then 'ok' else 'warning' end,
+		case when d.changes <= 100000 then format('%s changes of balances are not folded yet', d.changes) else 'more than 100000 changes of balances are not folded' end,
+		case when d.changes > 100000 then 'The worker folds them: does it run, is a balance locked? Until then a balance that is not in shared memory is slow to load.' end
+	from (select count(*) as changes from (select from payout.balance_delta limit 100001) x) d;
 end;
 comment on function payout.health_worker() is 'health: whether this database is armed and its worker runs';
 
@@ -241,7 +247,9 @@ begin atomic
 			('cvs', 'refuse_delete', 'O'), ('cvs', 'refuse_truncate', 'O'),
 			('cashout_token', 'refuse_delete', 'O'), ('cashout_token', 'refuse_truncate', 'O'),
 			('redemption', 'refuse_delete', 'O'), ('redemption', 'refuse_truncate', 'O'),
-			('notification', 'refuse_truncate', 'O')) w (table_name, trigger_name, enabled)
+			('notification', 'refuse_truncate', 'O'),
+			('balance', 'zz_follow', 'A'), ('balance_delta', 'zz_follow', 'A'), ('balance_delta', 'refuse_change', 'O'), ('balance_delta', 'refuse_truncate', 'O'),
+			('transfer', 'follow', 'O'), ('payout', 'wake', 'O')) w (table_name, trigger_name, enabled)
 		where not exists (
 			select from pg_trigger t
 			where t.tgrelid = to_regclass('payout.' || w.table_name) and t.tgname = w.trigger_name

@@ -13,7 +13,7 @@ typedef struct Policy
 	bool is_told;	/* it has a URL for notifications */
 } Policy;
 
-/* Reads the merchant's row under the active snapshot. */
+/* Reads the merchant's row. */
 extern void policy_read(Datum merchant_id, Policy *policy);
 
 /* The fee (numeric, two decimals) of an amount by a method: flat plus basis points. */

@@ -42,11 +42,14 @@ row_fetch(const char *table, const char *index, int keys, const Datum *key, Tupl
 	for (int i = 0; i < keys; i++)
 		ScanKeyEntryInitialize(&scan_keys[i], 0, i + 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID,
 							   F_TEXTEQ, key[i]);
+	/* What a statement that begins now would see. */
+	PushActiveSnapshot(GetTransactionSnapshot());
 	scan = systable_beginscan(rel, relation_oid(index), true, GetActiveSnapshot(), keys, scan_keys);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 		tuple = heap_copytuple(tuple);
 	systable_endscan(scan);
+	PopActiveSnapshot();
 	*desc = RelationGetDescr(rel);
 	table_close(rel, NoLock);
 	return tuple;
