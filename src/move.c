@@ -192,21 +192,36 @@ as_row(const Move *move)
 									move->desc);
 }
 
+/* A plan that takes a payout's row. The row has another type once the extension was dropped and created again. */
+typedef struct RowPlan
+{
+	SPIPlanPtr plan;
+	Oid row_type;
+} RowPlan;
+
 /* Runs a function of SQL with the new version as its first argument, and a text. */
 static void
-call_sql(SPIPlanPtr *plan, const char *sql, const Move *move, const char *word)
+call_sql(RowPlan *kept, const char *sql, const Move *move, const char *word)
 {
 	Oid types[] = {move->desc->tdtypeid, TEXTOID};
 	Datum values[] = {as_row(move), CStringGetTextDatum(word)};
 
 	SPI_connect();
-	if (*plan == NULL)
+	if (kept->plan != NULL && kept->row_type != types[0])
 	{
-		*plan = SPI_prepare(sql, 2, types);
-		if (*plan == NULL || SPI_keepplan(*plan) != 0)
-			elog(ERROR, "could not prepare \"%s\"", sql);
+		SPI_freeplan(kept->plan);
+		kept->plan = NULL;
 	}
-	if (SPI_execute_plan(*plan, values, NULL, false, 0) != SPI_OK_SELECT)
+	if (kept->plan == NULL)
+	{
+		SPIPlanPtr plan = SPI_prepare(sql, 2, types);
+
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare \"%s\"", sql);
+		kept->plan = plan;
+		kept->row_type = types[0];
+	}
+	if (SPI_execute_plan(kept->plan, values, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not run \"%s\"", sql);
 	SPI_finish();
 }
@@ -216,7 +231,7 @@ static void
 tell(Move *move, const Policy *policy, const char *event, const char *from_state, const char *to_state,
 	 const char *reason)
 {
-	static SPIPlanPtr plan = NULL;
+	static RowPlan plan = {NULL, InvalidOid};
 	int event_no = DatumGetInt32(get(move, EVENTS)) + 1;
 
 	set(move, EVENTS, Int32GetDatum(event_no), false);
@@ -238,7 +253,7 @@ settlement_account(const Move *move)
 static void
 move_money(Move *move, const char *money, const Policy *policy)
 {
-	static SPIPlanPtr plan = NULL;
+	static RowPlan plan = {NULL, InvalidOid};
 	Datum merchant_id = get(move, MERCHANT_ID);
 	Datum txid = get(move, TXID);
 	Datum amount = get(move, AMOUNT);
@@ -262,7 +277,7 @@ move_money(Move *move, const char *money, const Policy *policy)
 static void
 close_queues(Move *move)
 {
-	static SPIPlanPtr plan = NULL;
+	static RowPlan plan = {NULL, InvalidOid};
 	Datum key[] = {get(move, MERCHANT_ID), get(move, TXID)};
 	TupleDesc desc;
 
