@@ -69,8 +69,9 @@ typedef struct Slot
 	bool loaded;
 	bool recent; /* used since the hand came by */
 	int pins;
-	uint32 version; /* goes up with each change, for payout.verify() */
-	DateADT day;	/* of day_total, in Jakarta */
+	uint64
+		version; /* goes up with each change, for payout.verify(); another each time the slot is given away */
+	DateADT day; /* of day_total, in Jakarta */
 	int64 available;
 	int64 day_total;
 } Slot;
@@ -79,7 +80,8 @@ typedef struct EscrowState
 {
 	LWLock *lock; /* shared to find a slot, exclusive to give one to another merchant */
 	int used;
-	int hand; /* of the clock that looks for a slot to evict */
+	uint32 given; /* how often a slot was given to a merchant */
+	int hand;	  /* of the clock that looks for a slot to evict */
 	Slot slots[FLEXIBLE_ARRAY_MEMBER];
 } EscrowState;
 
@@ -213,6 +215,7 @@ pin_new(const SlotKey *key)
 		return NULL;
 	memset(slot, 0, sizeof(*slot));
 	SpinLockInit(&slot->mutex);
+	slot->version = (uint64) ++state->given << 32;
 	slot->key = *key;
 	slot->pins = 1;
 	slot->recent = true;

@@ -153,13 +153,20 @@ write_delta(Datum merchant_id, Datum amount, const DateADT *day, Datum day_amoun
 	insert_row("balance_delta", lengthof(values), values, nulls);
 }
 
-/* Deltas that a preloaded server has left. */
+/*
+ * Deltas that a preloaded server has left. The row is locked first, for folding passes over locked rows: whoever holds it
+ * may yet roll back, and its deltas come back with that.
+ */
 static void
 fold_merchant(Datum merchant_id)
 {
+	static SPIPlanPtr lock_plan = NULL;
 	static SPIPlanPtr plan = NULL;
 	Oid types[] = {TEXTOID};
 
+	run(&lock_plan,
+		"select from payout.balance b where b.merchant_id operator(pg_catalog.=) $1 for no key update", 1,
+		types, &merchant_id, NULL);
 	ledger_write(&plan, "select payout.fold_merchants(array[$1], null)", 1, types, &merchant_id, NULL);
 }
 

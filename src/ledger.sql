@@ -16,6 +16,9 @@ comment on column payout.balance.day_total is 'amount of the payouts deducted on
 create trigger refuse_delete before delete on payout.balance for each row execute function payout.refuse_change();
 create trigger refuse_truncate before truncate on payout.balance for each statement execute function payout.refuse_change();
 
+alter table payout.balance enable always trigger refuse_delete;
+alter table payout.balance enable always trigger refuse_truncate;
+
 -- Written instead of the balance's row, so that payouts of one merchant do not queue for it; the worker folds them.
 create table payout.balance_delta (
 	merchant_id text collate "C" not null,
@@ -35,6 +38,7 @@ comment on function payout.is_by_hand() is 'whether a change of the ledger''s ta
 
 create trigger refuse_change before update or delete on payout.balance_delta for each row when (payout.is_by_hand()) execute function payout.refuse_change();
 create trigger refuse_truncate before truncate on payout.balance_delta for each statement execute function payout.refuse_change();
+alter table payout.balance_delta enable always trigger refuse_truncate;
 
 create function payout.follow_balance() returns trigger
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_follow_balance';
