@@ -46,6 +46,14 @@ static dlist_head ended = DLIST_STATIC_INIT(ended); /* ended exchanges, to be re
 static int orphans_left = 0;	  /* attempts of dead incarnations that somebody has locked */
 static int64 record_again_ms = 0; /* when to try again to record what was locked; 0: nothing was */
 static int64 next_turn_ms = 0;	  /* real; 0: at once */
+static int idle_turns = 0;		  /* in a row, that found nothing to record or send */
+static int64 rest_until_ms = 0;	  /* commits wake us no earlier */
+
+/*
+ * Every commit that changes a payout wakes the worker, though most have nothing for it. After each turn in vain the next
+ * one waits a millisecond longer, up to this; one that is worth it is taken at once again.
+ */
+#define REST_MAX_MS 10
 
 /* The lock that keeps copies of this database on this host apart. */
 static bool
@@ -142,15 +150,22 @@ turn(MemoryContext context)
 	dlist_head claimed = DLIST_STATIC_INIT(claimed);
 
 	next_turn_ms = payout_unix_ms() + payout_safety_poll_ms;
+	idle_turns++;
 	if (!dlist_is_empty(&ended))
+	{
 		record_again_ms = record_ended(&ended, context);
+		idle_turns = 0;
+	}
 	if (!may_turn(context))
 		return;
 	if (orphans_left > 0)
 		next_turn_ms = Min(next_turn_ms, payout_unix_ms() + TURN_PAUSE_MS);
 	claim_due(&claimed, context);
 	if (!dlist_is_empty(&claimed))
+	{
 		crash_point("claimed_before_send");
+		idle_turns = 0;
+	}
 	exchange_start_all(&claimed);
 	http_pump(); /* what was started need not wait for the rest */
 	if (claim_found_expiry())
@@ -252,11 +267,19 @@ payout_worker_main(Datum database)
 		exchange_collect(&fresh);
 		if (!dlist_is_empty(&fresh))
 			crash_point("answer_before_record");
+		if (woken && payout_unix_ms() < rest_until_ms)
+		{
+			woken = false;
+			next_turn_ms = Min(next_turn_ms, rest_until_ms);
+		}
 		woken = woken || !dlist_is_empty(&fresh) || payout_unix_ms() >= due_ms;
 		while (!dlist_is_empty(&fresh))
 			dlist_push_tail(&ended, dlist_pop_head_node(&fresh));
 		if (woken)
+		{
 			turn(turn_context);
+			rest_until_ms = payout_unix_ms() + Min(idle_turns, REST_MAX_MS) - 1;
+		}
 		/* What was started leaves now; what ended at once is recorded in the next turn, without waiting. */
 		http_pump();
 		crash_point("after_send");
