@@ -25,7 +25,8 @@ PG_FUNCTION_INFO_V1(payout_generate_txid);
 PG_FUNCTION_INFO_V1(payout_slot);
 
 #define MERCHANT_ID_LEN 10
-#define TXID_LEN 30
+#define STAMP_LEN 16 /* 07 and 14 digits */
+#define TXID_LEN (MERCHANT_ID_LEN + STAMP_LEN + 4)
 #define TXID_SPACE (36 * 36 * 36 * 36)
 #define JAKARTA_OFFSET_S (7 * 3600) /* all year */
 #define SLOT_COUNT 1024
@@ -81,10 +82,32 @@ current_state(void)
 
 /* An id of a merchant: exactly 10 of A-Z and 0-9. */
 static bool
-is_merchant_id(const char *id)
+is_merchant_id(const char *id, size_t length)
 {
-	return strlen(id) == MERCHANT_ID_LEN &&
-		   strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == MERCHANT_ID_LEN;
+	if (length != MERCHANT_ID_LEN)
+		return false;
+	for (int i = 0; i < MERCHANT_ID_LEN; i++)
+		if (!((id[i] >= 'A' && id[i] <= 'Z') || (id[i] >= '0' && id[i] <= '9')))
+			return false;
+	return true;
+}
+
+/* 07, date and time in Jakarta of a second since 1970; made once for each second. */
+static const char *
+stamp(int64 unix_second)
+{
+	static int64 made_for = -1;
+	static char text[64];
+	pg_time_t second = unix_second + JAKARTA_OFFSET_S;
+	struct pg_tm *tm;
+
+	if (unix_second == made_for)
+		return text;
+	tm = pg_gmtime(&second);
+	snprintf(text, sizeof(text), "07%04d%02d%02d%02d%02d%02d", tm->tm_year + 1900, tm->tm_mon + 1,
+			 tm->tm_mday, tm->tm_hour, tm->tm_min, tm->tm_sec);
+	made_for = unix_second;
+	return text;
 }
 
 /* generate_txid(merchant_id): a new TXID. PY005 for a malformed merchant id. */
@@ -92,24 +115,28 @@ Datum
 payout_generate_txid(PG_FUNCTION_ARGS)
 {
 	static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-	char *merchant_id = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	text *id = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
 	TxidState *state = current_state();
-	char txid[TXID_LEN + 1];
+	text *txid;
+	char *place;
 	uint32 count;
-	pg_time_t second;
-	struct pg_tm *tm;
 
-	if (!is_merchant_id(merchant_id))
+	if (id == NULL || !is_merchant_id(VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id)))
 		ereport(ERROR,
 				(errcode(PY_UNKNOWN_MERCHANT), errmsg("argument \"merchant_id\" is not an id of a merchant"),
 				 errhint("It must be 10 of A-Z and 0-9.")));
 	count = pg_atomic_fetch_add_u32(&state->next, 1) % TXID_SPACE;
-	second = Max(payout_unix_ms() / 1000, state->start_s + 1) + JAKARTA_OFFSET_S;
-	tm = pg_gmtime(&second);
-	snprintf(txid, sizeof(txid), "%s07%04d%02d%02d%02d%02d%02d%c%c%c%c", merchant_id, tm->tm_year + 1900,
-			 tm->tm_mon + 1, tm->tm_mday, tm->tm_hour, tm->tm_min, tm->tm_sec, digits[count / 36 / 36 / 36],
-			 digits[count / 36 / 36 % 36], digits[count / 36 % 36], digits[count % 36]);
-	PG_RETURN_TEXT_P(cstring_to_text(txid));
+	txid = palloc(VARHDRSZ + TXID_LEN);
+	SET_VARSIZE(txid, VARHDRSZ + TXID_LEN);
+	place = VARDATA(txid);
+	memcpy(place, VARDATA_ANY(id), MERCHANT_ID_LEN);
+	memcpy(place + MERCHANT_ID_LEN, stamp(Max(payout_unix_ms() / 1000, state->start_s + 1)), STAMP_LEN);
+	place += MERCHANT_ID_LEN + STAMP_LEN;
+	place[0] = digits[count / 36 / 36 / 36];
+	place[1] = digits[count / 36 / 36 % 36];
+	place[2] = digits[count / 36 % 36];
+	place[3] = digits[count % 36];
+	PG_RETURN_TEXT_P(txid);
 }
 
 /*
