@@ -26,6 +26,8 @@
  *	 - More merchants than slots: an unpinned slot is evicted (second chance); if all are pinned, the call fails.
  *	 - A slot belongs to one table balance of one database: DROP and CREATE EXTENSION begin with cold slots.
  *	 - PREPARE TRANSACTION is refused: nobody would give back.
+ *	 - Changes by hand (hand.c) may concern more merchants than there are slots, as when a dump is restored. They follow
+ *	   into slots that are loaded, and keep the others cold by a lock that they hold to their end and loaders need.
  *	 - A payout may be refused although another transaction that will roll back holds the money; so it was with the row.
  */
 #include "postgres.h"
@@ -41,6 +43,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "settings.h"
+#include "storage/lock.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
@@ -112,7 +115,10 @@ typedef struct Change
 	DateADT day;
 } Change;
 
+#define ADVISORY_CLASS 0x7061796f /* our own half of the key space of advisory locks */
+
 static Touched *touched = NULL;
+static bool changed_by_hand = false; /* by this transaction */
 static int touched_count = 0;
 static int touched_room = 0;
 static Change *changes = NULL;
@@ -294,14 +300,30 @@ read_tables(const text *merchant_id, int64 *available, DateADT *day, int64 *day_
 	SPI_finish();
 }
 
+/* Whoever changes balances by hand has it exclusively until its transaction ends, loaders share it while they load. */
+static LOCKTAG
+loading_lock(void)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, ADVISORY_CLASS, 1, 2);
+	return tag;
+}
+
 /* Loads a cold slot, which is pinned, so that nobody has changed it before our snapshot but those who loaded it. */
 static void
 load(Slot *slot, const text *merchant_id)
 {
+	LOCKTAG tag = loading_lock();
 	int64 available;
 	int64 day_total;
 	DateADT day;
 
+	if (changed_by_hand)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("balances were changed by hand in this transaction"),
+						errhint("Commit that before payouts, top-ups and withdrawals.")));
+	(void) LockAcquire(&tag, ShareLock, false, false);
 	read_tables(merchant_id, &available, &day, &day_total);
 	SpinLockAcquire(&slot->mutex);
 	if (!slot->loaded)
@@ -313,6 +335,7 @@ load(Slot *slot, const text *merchant_id)
 		slot->day_total = day_total;
 	}
 	SpinLockRelease(&slot->mutex);
+	LockRelease(&tag, ShareLock, false);
 }
 
 /* Room for one more, so that nothing can fail between a change and its entry in the log. */
@@ -337,6 +360,26 @@ make_room(void)
 	}
 }
 
+/* The place of a slot that this transaction has pinned; -1 when it has not. */
+static int
+find_touched(const SlotKey *key)
+{
+	/* Mostly one; many only where a batch of refunds concerns many merchants. */
+	for (int i = touched_count - 1; i >= 0; i--)
+		if (memcmp(&touched[i].slot->key, key, sizeof(*key)) == 0)
+			return i;
+	return -1;
+}
+
+/* Remembers a slot that was just pinned. There is room. */
+static int
+add_touched(Slot *slot)
+{
+	touched[touched_count].slot = slot;
+	touched[touched_count].own_credit = 0;
+	return touched_count++;
+}
+
 /* The merchant's slot, pinned until the transaction ends, and loaded. There is room for one change. */
 static int
 touch(const text *merchant_id)
@@ -350,20 +393,38 @@ touch(const text *merchant_id)
 				 errhint("Ask the primary server.")));
 	make_key(merchant_id, &key);
 	make_room();
-	/* Mostly one; many only where a batch of refunds concerns many merchants. */
-	for (i = touched_count - 1; i >= 0; i--)
-		if (memcmp(&touched[i].slot->key, &key, sizeof(key)) == 0)
-			break;
+	i = find_touched(&key);
 	if (i < 0)
-	{
-		i = touched_count;
-		touched[i].slot = pin(&key);
-		touched[i].own_credit = 0;
-		touched_count++;
-	}
+		i = add_touched(pin(&key));
 	if (!is_loaded(touched[i].slot))
 		load(touched[i].slot, merchant_id);
 	return i;
+}
+
+/* The same for a change by hand: -1 when the slot is cold, which it stays until this transaction has ended. */
+static int
+touch_if_loaded(const text *merchant_id)
+{
+	LOCKTAG tag = loading_lock();
+	Slot *slot;
+	SlotKey key;
+	int i;
+
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	changed_by_hand = true;
+	make_key(merchant_id, &key);
+	make_room();
+	i = find_touched(&key);
+	if (i < 0)
+	{
+		LWLockAcquire(state->lock, LW_SHARED);
+		slot = pin_found(&key);
+		LWLockRelease(state->lock);
+		if (slot == NULL)
+			return -1;
+		i = add_touched(slot);
+	}
+	return is_loaded(touched[i].slot) ? i : -1;
 }
 
 static DateADT
@@ -451,10 +512,13 @@ escrow_give(const text *merchant_id, int64 amount)
 void
 escrow_follow(const text *merchant_id, int64 change_of_available, DateADT day, int64 day_amount)
 {
-	int i = touch(merchant_id);
+	int i = touch_if_loaded(merchant_id);
 	Change change = {.touched = i, .day_amount = day_amount, .day = day};
-	Slot *slot = touched[i].slot;
+	Slot *slot;
 
+	if (i < 0)
+		return;
+	slot = touched[i].slot;
 	if (change_of_available < 0)
 		change.from_slot = -change_of_available;
 	else
@@ -514,6 +578,8 @@ let_go(void)
 static void
 at_transaction_end(XactEvent event, void *arg)
 {
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		changed_by_hand = false;
 	if (touched_count == 0)
 		return;
 	switch (event)

@@ -39,7 +39,10 @@ extern EscrowResult escrow_take(const text *merchant_id, EscrowTake *take);
 /* Announces a credit; it counts for this transaction's own takes at once, for others after the commit. */
 extern void escrow_give(const text *merchant_id, int64 amount);
 
-/* Somebody else's hand changes the tables by so much: the count follows, below zero if it must. */
+/*
+ * Somebody else's hand changes the tables by so much: the count follows where it is loaded, below zero if it must, and is
+ * not loaded elsewhere until the transaction has ended.
+ */
 extern void escrow_follow(const text *merchant_id, int64 change, DateADT day, int64 day_amount);
 
 extern Size escrow_shmem_size(void);

@@ -86,25 +86,37 @@ row_of(const TriggerData *trigger)
 	return TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
 }
 
+static text *
+merchant_of(HeapTuple tuple, TupleDesc desc)
+{
+	bool isnull;
+	Datum merchant_id = column(tuple, desc, "merchant_id", &isnull);
+
+	return isnull ? cstring_to_text("") : DatumGetTextPP(merchant_id);
+}
+
 /* Follows the change from the old version of a row, if any, to the new one, if any. */
 static HeapTuple
 follow(TriggerData *trigger, const char *amount, const char *day_amount)
 {
 	TupleDesc desc = RelationGetDescr(trigger->tg_relation);
-	bool inserts = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
-	bool deletes = TRIGGER_FIRED_BY_DELETE(trigger->tg_event);
-	HeapTuple old = inserts ? NULL : trigger->tg_trigtuple;
-	HeapTuple new = inserts ? trigger->tg_trigtuple : deletes ? NULL : trigger->tg_newtuple;
+	HeapTuple old = TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ? NULL : trigger->tg_trigtuple;
+	HeapTuple new = TRIGGER_FIRED_BY_DELETE(trigger->tg_event) ? NULL : row_of(trigger);
 	Share before = read_share(old, desc, amount, day_amount);
 	Share after = read_share(new, desc, amount, day_amount);
-	bool isnull;
-	Datum merchant_id = column(new != NULL ? new : old, desc, "merchant_id", &isnull);
+	text *from = merchant_of(old != NULL ? old : new, desc);
+	text *to = merchant_of(new != NULL ? new : old, desc);
 
-	if (!isnull && memcmp(&before, &after, sizeof(Share)) != 0)
+	if (VARSIZE_ANY_EXHDR(from) != VARSIZE_ANY_EXHDR(to) ||
+		memcmp(VARDATA_ANY(from), VARDATA_ANY(to), VARSIZE_ANY_EXHDR(to)) != 0)
 	{
-		escrow_follow(DatumGetTextPP(merchant_id), after.available - before.available, before.day,
-					  -before.day_amount);
-		escrow_follow(DatumGetTextPP(merchant_id), 0, after.day, after.day_amount);
+		escrow_follow(from, -before.available, before.day, -before.day_amount);
+		escrow_follow(to, after.available, after.day, after.day_amount);
+	}
+	else if (memcmp(&before, &after, sizeof(Share)) != 0)
+	{
+		escrow_follow(to, after.available - before.available, before.day, -before.day_amount);
+		escrow_follow(to, 0, after.day, after.day_amount);
 	}
 	return row_of(trigger);
 }

@@ -65,7 +65,7 @@ begin
 	select jsonb_agg(e) into slots from payout.escrow() e where e.pins = 0;
 	return query
 	select 'escrow_is_balance', s.merchant_id, null::text,
-		format('%s and %s on %s in shared memory, the tables say %s and %s on %s', s.available / 100.0, s.day_total / 100.0, s.day, c.available, c.day_total, c.day)
+		format('%s and %s on %s in shared memory, the tables say %s and %s on %s', round(s.available / 100.0, 2), round(s.day_total / 100.0, 2), s.day, c.available, c.day_total, c.day)
 	from jsonb_to_recordset(slots) as s (merchant_id text, available bigint, day date, day_total bigint, version bigint),
 	lateral payout.current_balance(s.merchant_id) c
 	where (s.available <> coalesce(c.available, 0) * 100

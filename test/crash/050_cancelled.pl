@@ -58,8 +58,8 @@ sub answer
 	}
 	return undef if $self->{text} !~ /^(.*?)\n?\@$self->{number} (\w{5})\n/s;
 	my ($text, $sqlstate) = ($1, $2);
-	# A session that was ended behind its answer has answered.
-	$text =~ s/\n?FATAL:.*//s if $sqlstate eq '00000';
+	# A session that was ended behind its answer has answered; what psql says of the end may stand before or behind that.
+	$text = join "\n", grep { !/^(FATAL:|server closed|\s|The connection|connection to server)/ } split /\n/, $text if $sqlstate eq '00000';
 	return { sqlstate => $sqlstate, text => $text };
 }
 

@@ -187,6 +187,7 @@ sub plan
 sub understand
 {
 	my ($self, $steps, $text) = @_;
+	return undef if $text =~ /^\@none$/m;
 	my %said = $text =~ /^\@(\d+) (\w{5})$/mg;
 	my ($failed, @frames) = (0, { name => '', effects => [] });
 	for my $i (0 .. $#$steps)
@@ -220,7 +221,8 @@ sub transaction
 	my $level = rand() < 0.75 ? 'read committed' : rand() < 0.8 ? 'repeatable read' : 'serializable';
 	$self->{tried} = [];
 	my @steps = $self->plan;
-	my $sql = "begin isolation level $level;\n";
+	# A BEGIN that was cancelled begins nothing.
+	my $sql = "begin isolation level $level;\n\\if :ERROR\n\\echo \@none\n\\else\n";
 	# The snapshot is old by the time it matters.
 	$sql .= "select count(*) from payout.balance where available < 0;\n" if $level ne 'read committed';
 	for my $i (0 .. $#steps)
@@ -228,6 +230,7 @@ sub transaction
 		my $one = "$steps[$i]{sql};\n\\echo \@$i :SQLSTATE\n";
 		$sql .= $steps[$i]{if_error} ? "\\if :ERROR\n$one\\endif\n" : $one;
 	}
+	$sql .= "\\endif\n";
 	$self->{transactions}++;
 	my $text = $self->{psql}->ask($sql);
 	my $kept = defined $text ? $self->understand(\@steps, $text) : undef;

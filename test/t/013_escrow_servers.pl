@@ -225,6 +225,8 @@ sub replication
 		is(sums('subscriber'), sums('app'), "subscriber, $name: the same");
 		agrees("subscriber, $name", 'subscriber');
 	};
+	# Only slots that are loaded follow; a call that is rolled back loads one.
+	$node->psql('subscriber', "begin; select payout.withdraw('" . name(6) . "', 1, 'loads'); rollback");
 	give(6, 1000);
 	$follows->('credit');
 	is(sql("select available from payout.escrow() where merchant_id = '" . name(6) . "'", 'subscriber'), '100000', 'its slot is loaded');

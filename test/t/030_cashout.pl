@@ -31,7 +31,7 @@ is(join(' ', map { $_->{type} } @{ $t->webhooks }), 'payout.approved payout.paid
 my ($told) = grep { $_->{type} eq 'payout.paid' } @{ $t->webhooks };
 is(join(' ', map { $_ // '-' } @{ $told->{body}{data} }{qw(kind state amount fee cvs_code cvs_reference)}), 'cashout paid 500000.00 2500.00 STORE1 A1', 'what and by which store');
 unlike(JSON::PP::encode_json($t->webhooks), qr/$token/, 'never the token');
-is($t->sql("select sum(amount) from payout.cvs_settlement('STORE1', (now() at time zone '+07')::date)"), '500000.00', 'owed to the store');
+is($t->sql("select sum(amount) from payout.cvs_settlement('STORE1', payout.jakarta_day(now()))"), '500000.00', 'owed to the store');
 
 # The server dies with a token issued and another reserved
 my ($issued, $issued_token) = $t->issue;
