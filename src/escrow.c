@@ -10,7 +10,7 @@
  *
  * so a debit that the slot allows is covered by what is committed, in any isolation level. In detail:
  *
- *	 - Pins. Whoever takes, gives or follows first pins the slot, until its transaction has ended and is visible (or
+ *	 - Pins. Whoever takes or gives first pins the slot, until its transaction has ended and is visible (or
  *	   not) to every new snapshot: PostgreSQL calls us back after that. A pinned slot is never evicted. So when a slot is
  *	   cold, nobody is between a change of the tables and a change of the slot, and a snapshot taken after pinning says
  *	   exactly what to load. Several may load at once: they read the same, the first one writes it. A credit can thus
@@ -28,7 +28,8 @@
  *	 - PREPARE TRANSACTION is refused: nobody would give back.
  *	 - Changes by hand (hand.c) may concern more merchants than there are slots, as when a dump is restored. They follow
  *	   into slots that are loaded, and keep the others cold by a lock that they hold to their end and loaders need.
- *	 - A payout may be refused although another transaction that will roll back holds the money; so it was with the row.
+ *	 - A payout may be refused although another transaction holds the money and will roll back: nobody waits for it, as
+ *	   he would for a row.
  */
 #include "postgres.h"
 
