@@ -14,7 +14,7 @@ comment on function payout.register_batch(text, jsonb) is
 
 create type payout.batch_item as (
 	ordinal integer, reference_no text, amount numeric, bank_code text, account_no text, beneficiary_name text, method text,
-	beneficiary_phone text, scheduled_at timestamptz, description text, in_order boolean
+	beneficiary_phone text, description text, in_order boolean
 );
 comment on type payout.batch_item is 'an item of payout.register_batch; in_order: nothing speaks against it so far';
 
@@ -33,7 +33,7 @@ begin
 			as r (reference_no text, amount text, bank_code text, account_no text, beneficiary_name text, method text,
 				  beneficiary_phone text, description text))
 	select i.ordinal, i.reference_no, case when i.has_amount then i.amount::numeric end, i.bank_code, i.account_no, i.beneficiary_name,
-		coalesce(i.method, 'online'), i.beneficiary_phone, null::timestamptz, i.description,
+		coalesce(i.method, 'online'), i.beneficiary_phone, i.description,
 		coalesce(i.has_amount and i.amount::numeric > 0 and payout.is_text(i.reference_no, 1, 40, 'visible')
 			and payout.is_text(i.account_no, 1, 34, 'id') and payout.is_text(i.beneficiary_name, 1, 100, 'text')
 			and payout.is_text(coalesce(i.beneficiary_phone, '0'), 1, 20, 'phone') and payout.is_text(coalesce(i.description, '-'), 1, 100, 'text')

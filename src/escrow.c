@@ -35,6 +35,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "advisory.h"
 #include "catalog/namespace.h"
 #include "crash_point.h"
 #include "errors.h"
@@ -44,7 +45,6 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "settings.h"
-#include "storage/lock.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
@@ -115,8 +115,6 @@ typedef struct Change
 	int64 day_amount;
 	DateADT day;
 } Change;
-
-#define ADVISORY_CLASS 0x7061796f /* our own half of the key space of advisory locks */
 
 static Touched *touched = NULL;
 static bool changed_by_hand = false; /* by this transaction */
@@ -301,21 +299,11 @@ read_tables(const text *merchant_id, int64 *available, DateADT *day, int64 *day_
 	SPI_finish();
 }
 
-/* Whoever changes balances by hand has it exclusively until its transaction ends, loaders share it while they load. */
-static LOCKTAG
-loading_lock(void)
-{
-	LOCKTAG tag;
-
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, ADVISORY_CLASS, 1, 2);
-	return tag;
-}
-
 /* Loads a cold slot, which is pinned, so that nobody has changed it before our snapshot but those who loaded it. */
 static void
 load(Slot *slot, const text *merchant_id)
 {
-	LOCKTAG tag = loading_lock();
+	LOCKTAG tag = advisory_tag(ADVISORY_LOADING);
 	int64 available;
 	int64 day_total;
 	DateADT day;
@@ -406,7 +394,7 @@ touch(const text *merchant_id)
 static int
 touch_if_loaded(const text *merchant_id)
 {
-	LOCKTAG tag = loading_lock();
+	LOCKTAG tag = advisory_tag(ADVISORY_LOADING);
 	Slot *slot;
 	SlotKey key;
 	int i;

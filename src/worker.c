@@ -16,6 +16,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "advisory.h"
 #include "catalog/pg_type.h"
 #include "clock.h"
 #include "crash_point.h"
@@ -30,7 +31,6 @@
 #include "settings.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
-#include "storage/lock.h"
 #include "tcop/tcopprot.h"
 #include "turn.h"
 #include "utils/guc.h"
@@ -38,8 +38,6 @@
 #include "utils/timeout.h"
 #include "wakeup.h"
 #include "worker.h"
-
-#define ADVISORY_CLASS 0x7061796f /* our own half of the key space of advisory locks */
 
 static bool incarnation_begun = false;
 static dlist_head ended = DLIST_STATIC_INIT(ended); /* ended exchanges, to be recorded */
@@ -199,9 +197,8 @@ set_session(void)
 static bool
 take_singleton_lock(void)
 {
-	LOCKTAG tag;
+	LOCKTAG tag = advisory_tag(ADVISORY_WORKER);
 
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, ADVISORY_CLASS, 0, 2);
 	return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 

@@ -1,0 +1,28 @@
+/*
+ * advisory.h: the extension's own advisory locks, in one list, so that no two of them meet.
+ * Whoever needs a lock that is no row's enters.
+ */
+#ifndef PAYOUT_ADVISORY_H
+#define PAYOUT_ADVISORY_H
+
+#include "miscadmin.h"
+#include "storage/lock.h"
+
+#define ADVISORY_CLASS 0x7061796f /* our own half of the key space */
+
+typedef enum AdvisoryLock
+{
+	ADVISORY_WORKER = 0, /* the one worker of this database */
+	ADVISORY_LOADING = 1 /* balances are loaded into shared memory (share), or changed by hand (exclusive) */
+} AdvisoryLock;
+
+static inline LOCKTAG
+advisory_tag(AdvisoryLock lock)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, ADVISORY_CLASS, lock, 2);
+	return tag;
+}
+
+#endif /* PAYOUT_ADVISORY_H */
