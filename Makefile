@@ -15,6 +15,7 @@ C_FILES = \
 	settings \
 	crash_point \
 	argument \
+	option \
 	clock \
 	identifier \
 	txid \
@@ -25,10 +26,14 @@ C_FILES = \
 	entry \
 	escrow \
 	row \
+	payout_row \
+	history \
 	policy \
 	ledger \
 	hand \
 	move \
+	register \
+	approve \
 	batch \
 	secret_file \
 	secret \

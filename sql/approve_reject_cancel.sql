@@ -63,3 +63,45 @@ select s, test.sqlstate_of(format('update payout.payout set state = %L where ref
 from unnest(array['paid', 'failed', 'dispatching', 'processing', 'suspect', 'returned', 'disputed', 'cancelled', 'expired', 'nonsense']) s;
 select test.state('A5'), test.money('A5');
 select check_name, detail from payout.verify();
+
+-- the plain way, in C, and the way by all rules leave the same rows
+select test.set_up('PLAIN00001', 'PLAINCH', 'PLAINBANK', 100000);
+select payout.alter_merchant('PLAIN00001', '{"fee": {"online": {"flat": 25, "bps": 10}}}') is not null as has_fees;
+create table test.both (way text, reference_no text);
+insert into test.both values ('plain', 'AB1'), ('by rules', 'AB2'), ('plain', 'AB3'), ('by rules', 'AB4');
+do $$
+declare
+	b test.both;
+	p payout.payout;
+begin
+	for b in select * from test.both order by reference_no loop
+		if b.way = 'plain' then
+			p := payout.register('PLAIN00001', b.reference_no, 1000.5, 'PLAINBANK', '123', 'Name', 'online', '+62 1', null, 'for', '{}');
+		else
+			p := payout.do_register('PLAIN00001', b.reference_no, 1000.5, 'PLAINBANK', '123', 'Name', 'online', '+62 1', null, 'for', '{}');
+		end if;
+		if b.reference_no >= 'AB3' then
+			update payout.payout set account_check = 'matched', check_due_at = null where txid = p.txid;
+		end if;
+	end loop;
+end
+$$;
+create function test.without_times(t anyelement) returns jsonb language sql as $$
+	select jsonb_object_agg(key, case when key in ('txid', 'reference_no', 'transfer_id', 'event_id') then '"-"' when key ~ '_?at$' then to_jsonb(value <> 'null') else value end) from jsonb_each(to_jsonb(t)) $$;
+create function test.differ() returns setof text language sql as $$
+	select f.from_table from test.both a join test.both b on a.way = 'plain' and b.way = 'by rules' and right(b.reference_no, 1)::integer = right(a.reference_no, 1)::integer + 1
+	join payout.payout p on p.reference_no = a.reference_no join payout.payout q on q.reference_no = b.reference_no,
+	lateral (values
+		('payout', test.without_times(p), test.without_times(q)),
+		('history', (select jsonb_agg(test.without_times(e) order by e.event_no) from payout.payout_event e where e.txid = p.txid),
+					(select jsonb_agg(test.without_times(e) order by e.event_no) from payout.payout_event e where e.txid = q.txid)),
+		('transfer', (select jsonb_agg(test.without_times(t) order by t.kind) from payout.transfer t where t.txid = p.txid),
+					 (select jsonb_agg(test.without_times(t) order by t.kind) from payout.transfer t where t.txid = q.txid))) f (from_table, x, y)
+	where x is distinct from y or x is null $$;
+select count(*) as registered from test.both b join payout.payout p on p.reference_no = b.reference_no and p.state = 'registered' and p.merchant_id = 'PLAIN00001';
+select (payout.approve('PLAIN00001', test.txid('AB1'))).state, (payout.do_approve('PLAIN00001', test.txid('AB2'))).state,
+	(payout.approve('PLAIN00001', test.txid('AB3'))).state, (payout.do_approve('PLAIN00001', test.txid('AB4'))).state;
+select * from test.differ();
+select reference_no, state, fee, check_deadline_at > payout.clock() as is_asked, dispatch_due_at is not null as is_due from payout.payout where merchant_id = 'PLAIN00001' order by 1;
+drop table test.both cascade;
+drop function test.without_times(anyelement), test.differ();

@@ -31,7 +31,7 @@ select test.state('S2', 'S3'), (test.payout('S2')).account_check;
 select test.money('S3');
 
 -- its moment comes
-update payout.payout set scheduled_at = payout.clock() - interval '1 s', dispatch_due_at = payout.clock() - interval '1 s' where reference_no = 'S2';
+update payout.payout set scheduled_at = payout.clock() - interval '1 s', release_due_at = payout.clock() - interval '1 s' where reference_no = 'S2';
 select payout.cancel('SCHEDULE01', test.txid('S2'), 'too late');
 select payout.release_schedules(100), test.state('S2'), (test.payout('S2')).dispatch_due_at <= payout.clock() as is_due;
 select payout.release_schedules(100);

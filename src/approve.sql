@@ -12,7 +12,8 @@ language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
 comment on function payout.approve(text, text) is
 'a disbursement: deducts the amount and the fee and hands it to the dispatcher, at once or at its schedule; a cashout: issues its token. A repeat answers with the state, never with a token';
 
--- One statement asks the rules and writes; the trigger deducts, and if the balance is too low it raises, and nothing of
+-- What approve.c has not done: it approves what is plain (a disbursement at once, its account matched or still asked
+-- for). All of the rules are here. One statement asks them and writes; the trigger deducts, and if the balance is too low it raises, and nothing of
 -- this call remains. Only where it writes nothing, the reason is looked for.
 create function payout.do_approve(p_merchant_id text, p_txid text) returns payout.approval
 language plpgsql
@@ -26,13 +27,12 @@ begin
 	set state = case when u.scheduled_at is null then 'approved' else 'scheduled' end,
 		approved_at = clock_timestamp(),
 		reason = null,
-		dispatch_due_at = u.scheduled_at,
+		release_due_at = u.scheduled_at,
 		-- an account that could not be checked in time is asked for again, for its full time
 		check_due_at = case when u.account_check = 'unavailable' and u.check_due_at is null and u.check_deadline_at <= started
 			then started else u.check_due_at end,
 		check_deadline_at = case when u.account_check in ('pending', 'unavailable')
-			then started + make_interval(secs => coalesce((c.options ->> 'check_deadline_s')::integer,
-				(select (d.default_value #>> '{}')::integer from payout.option_definition d where (d.scope, d.name) = ('channel', 'check_deadline_s'))))
+			then started + payout.option_interval(c.options, 'check_deadline_s')
 			else u.check_deadline_at end
 	from payout.merchant m, payout.channel c
 	where u.merchant_id = p_merchant_id and u.txid = p_txid and u.kind = 'disbursement' and u.state = 'registered'
@@ -167,11 +167,11 @@ begin
 	for p in
 		select s.* from payout.channel c
 		cross join lateral (select * from payout.payout q
-			where q.channel_id = c.channel_id and q.dispatch_due_at <= (select payout.clock()) and q.state = 'scheduled'
-			order by q.dispatch_due_at limit p_limit for no key update skip locked) s
+			where q.channel_id = c.channel_id and q.release_due_at <= (select payout.clock()) and q.state = 'scheduled'
+			order by q.release_due_at limit p_limit for no key update skip locked) s
 		where not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (s.merchant_id, s.txid, 'dispatch'))
 	loop
-		update payout.payout u set state = 'approved', dispatch_due_at = null
+		update payout.payout u set state = 'approved', release_due_at = null
 		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
 		perform payout.pass_gate(p);
 		released := released + 1;

@@ -8,6 +8,7 @@
 
 #include <ctype.h>
 
+#include "argument.h"
 #include "compat.h"
 #include "errors.h"
 #include "fmgr.h"
@@ -18,6 +19,8 @@
 PG_FUNCTION_INFO_V1(payout_require_text);
 PG_FUNCTION_INFO_V1(payout_is_text);
 PG_FUNCTION_INFO_V1(payout_require_amount);
+
+#define AMOUNT_LIMIT INT64CONST(10000000000000000)
 
 typedef struct CharacterSet
 {
@@ -126,58 +129,72 @@ payout_require_text(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(value);
 }
 
+bool
+argument_is_text(Datum value, int length_min, int length_max, const char *characters)
+{
+	const CharacterSet *set = find_character_set(characters);
+	text *string = DatumGetTextPP(value);
+	const char *bytes = VARDATA_ANY(string);
+	int size = VARSIZE_ANY_EXHDR(string);
+	int length = pg_mbstrlen_with_len(bytes, size);
+	bool blank = true;
+
+	if (length < length_min || length > length_max)
+		return false;
+	for (int i = 0; i < size; i++)
+	{
+		if (!set->allows((unsigned char) bytes[i]))
+			return false;
+		if (bytes[i] != ' ')
+			blank = false;
+	}
+	return !blank;
+}
+
 /* is_text(value, length_min, length_max, characters): whether require_text would let it pass. */
 Datum
 payout_is_text(PG_FUNCTION_ARGS)
 {
-	text *value = PG_GETARG_TEXT_PP(0);
-	const CharacterSet *set = find_character_set(text_to_cstring(PG_GETARG_TEXT_PP(3)));
-	const char *bytes = VARDATA_ANY(value);
-	int size = VARSIZE_ANY_EXHDR(value);
-	int length = pg_mbstrlen_with_len(bytes, size);
-	bool blank = true;
-
-	if (length < PG_GETARG_INT32(1) || length > PG_GETARG_INT32(2))
-		PG_RETURN_BOOL(false);
-	for (int i = 0; i < size; i++)
-	{
-		if (!set->allows((unsigned char) bytes[i]))
-			PG_RETURN_BOOL(false);
-		if (bytes[i] != ' ')
-			blank = false;
-	}
-	PG_RETURN_BOOL(!blank);
+	PG_RETURN_BOOL(argument_is_text(PG_GETARG_DATUM(0), PG_GETARG_INT32(1), PG_GETARG_INT32(2),
+									text_to_cstring(PG_GETARG_TEXT_PP(3))));
 }
 
-static pg_attribute_noreturn() void refuse_amount(const char *argument, const char *what)
+/* What speaks against an amount, or NULL; its form with two decimals. */
+static const char *
+check_amount(Datum value, Datum *rounded)
 {
-	ereport(ERROR, (errcode(PY_AMOUNT_OUT_OF_BOUNDS), errmsg("argument \"%s\" %s", argument, what),
-					errhint("An amount is positive, below 10000000000000000 and has at most two decimals.")));
+	Numeric amount = DatumGetNumeric(value);
+
+	if (numeric_is_nan(amount) || numeric_is_inf(amount))
+		return "is not a number";
+	if (!DatumGetBool(DirectFunctionCall2(numeric_gt, value, NumericGetDatum(int64_to_numeric(0)))))
+		return "is not positive";
+	if (!DatumGetBool(
+			DirectFunctionCall2(numeric_lt, value, NumericGetDatum(int64_to_numeric(AMOUNT_LIMIT)))))
+		return "is too large";
+	*rounded = DirectFunctionCall2(numeric_round, value, Int32GetDatum(2));
+	if (!DatumGetBool(DirectFunctionCall2(numeric_eq, value, *rounded)))
+		return "has more than two decimals";
+	return NULL;
+}
+
+bool
+argument_is_amount(Datum value, Datum *rounded)
+{
+	return check_amount(value, rounded) == NULL;
 }
 
 /* require_amount(argument, value): the value with two decimals, when it is an amount; raises PY007 otherwise. */
 Datum
 payout_require_amount(PG_FUNCTION_ARGS)
 {
-	char *argument = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	Datum value;
-	Datum rounded;
-	Datum zero;
-	Datum limit;
+	Datum rounded = (Datum) 0;
+	const char *wrong = PG_ARGISNULL(1) ? "is null" : check_amount(PG_GETARG_DATUM(1), &rounded);
 
-	if (PG_ARGISNULL(1))
-		refuse_amount(argument, "is null");
-	value = PG_GETARG_DATUM(1);
-	if (numeric_is_nan(DatumGetNumeric(value)) || numeric_is_inf(DatumGetNumeric(value)))
-		refuse_amount(argument, "is not a number");
-	zero = DirectFunctionCall1(int4_numeric, Int32GetDatum(0));
-	limit = DirectFunctionCall1(int8_numeric, Int64GetDatum(INT64CONST(10000000000000000)));
-	if (!DatumGetBool(DirectFunctionCall2(numeric_gt, value, zero)))
-		refuse_amount(argument, "is not positive");
-	if (!DatumGetBool(DirectFunctionCall2(numeric_lt, value, limit)))
-		refuse_amount(argument, "is too large");
-	rounded = DirectFunctionCall2(numeric_round, value, Int32GetDatum(2));
-	if (!DatumGetBool(DirectFunctionCall2(numeric_eq, value, rounded)))
-		refuse_amount(argument, "has more than two decimals");
+	if (wrong != NULL)
+		ereport(ERROR,
+				(errcode(PY_AMOUNT_OUT_OF_BOUNDS),
+				 errmsg("argument \"%s\" %s", text_to_cstring(PG_GETARG_TEXT_PP(0)), wrong),
+				 errhint("An amount is positive, below 10000000000000000 and has at most two decimals.")));
 	PG_RETURN_DATUM(rounded);
 }

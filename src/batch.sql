@@ -61,8 +61,7 @@ begin
 	end if;
 	with item as materialized (
 		select i.*, b.channel_id,
-			started + make_interval(secs => coalesce((c.options ->> 'check_deadline_s')::integer,
-				(select (d.default_value #>> '{}')::integer from payout.option_definition d where (d.scope, d.name) = ('channel', 'check_deadline_s')))) as deadline_at
+			started + payout.option_interval(c.options, 'check_deadline_s') as deadline_at
 		from payout.read_items(p_items) i
 		left join payout.bank b on b.bank_code = i.bank_code and b.enabled
 		left join payout.channel c on c.channel_id = b.channel_id),
@@ -228,8 +227,7 @@ begin
 			fee = payout.fee_of(p_options, u.method, u.amount),
 			dispatch_due_at = case when u.account_check = 'matched' then started end,
 			check_deadline_at = case when u.account_check = 'pending'
-				then started + make_interval(secs => coalesce((c.options ->> 'check_deadline_s')::integer,
-					(select (d.default_value #>> '{}')::integer from payout.option_definition d where (d.scope, d.name) = ('channel', 'check_deadline_s'))))
+				then started + payout.option_interval(c.options, 'check_deadline_s')
 				else u.check_deadline_at end
 		from payout.channel c
 		where u.ctid = any (p_places) and c.channel_id = u.channel_id

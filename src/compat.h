@@ -26,6 +26,20 @@
 /* 15 brought the hook in which shared memory is asked for; before, _PG_init asks itself. */
 #define COMPAT_SHMEM_REQUEST_HOOK (PG_VERSION_NUM >= 150000)
 
+/* 16 moved the columns that a statement updates from the entry of the range table to one of its permissions. */
+#if PG_VERSION_NUM >= 160000
+#define compat_init_range_table(estate, rte)                                               \
+	ExecInitRangeTable((estate), list_make1(rte), list_make1(makeNode(RTEPermissionInfo)), \
+					   bms_make_singleton(1))
+#define compat_set_updated_columns(estate, rte, columns) \
+	(linitial_node(RTEPermissionInfo, (estate)->es_rteperminfos)->updatedCols = (columns))
+#define compat_set_permissions(rte) ((rte)->perminfoindex = 1)
+#else
+#define compat_init_range_table(estate, rte) ExecInitRangeTable((estate), list_make1(rte))
+#define compat_set_updated_columns(estate, rte, columns) ((rte)->updatedCols = (columns))
+#define compat_set_permissions(rte) ((void) (rte))
+#endif
+
 #if PG_VERSION_NUM < 150000
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
 #endif

@@ -3,11 +3,13 @@
  *
  * All public functions but a few are this one C function. It finds out under which name it was called, looks up who
  * may call that name, identifies its caller, and calls the work function do_NAME with the same arguments as the
- * extension's owner. So the rights stand in one table, below, and no work function has to think of them.
+ * extension's owner. So the rights stand in one table, below, and no work function has to think of them. Where most calls
+ * are plain ones, a function in C is asked first and leaves the others to do_NAME.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "approve.h"
 #include "caller.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
@@ -18,6 +20,7 @@
 #include "nodes/execnodes.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
+#include "register.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -71,10 +74,23 @@ static const EntryPoint entry_points[] = {
 	{"health", ACCESS_OPERATOR},
 };
 
+/* Does in C what is plain; answers false for the rest, and has done nothing then. */
+typedef bool (*Shortcut)(FunctionCallInfo fcinfo, Datum *result);
+
+static const struct
+{
+	const char *name;
+	Shortcut at_once;
+} shortcuts[] = {
+	{"register", register_at_once},
+	{"approve", approve_at_once},
+};
+
 /* What a call site of a public function remembers between calls. */
 typedef struct EntryCache
 {
 	const EntryPoint *point;
+	Shortcut at_once; /* NULL: there is none */
 	FmgrInfo work;
 } EntryCache;
 
@@ -85,6 +101,15 @@ find_entry_point(const char *name)
 		if (strcmp(entry_points[i].name, name) == 0)
 			return &entry_points[i];
 	elog(ERROR, "function \"%s\" is not a public function of payout", name);
+}
+
+static Shortcut
+find_shortcut(const char *name)
+{
+	for (int i = 0; i < (int) lengthof(shortcuts); i++)
+		if (strcmp(shortcuts[i].name, name) == 0)
+			return shortcuts[i].at_once;
+	return NULL;
 }
 
 /* Looks up do_NAME with the same argument types, in the same schema. */
@@ -102,6 +127,7 @@ make_cache(FunctionCallInfo fcinfo)
 		elog(ERROR, "cache lookup failed for function %u", fcinfo->flinfo->fn_oid);
 	proc = (Form_pg_proc) GETSTRUCT(tuple);
 	cache->point = find_entry_point(NameStr(proc->proname));
+	cache->at_once = find_shortcut(NameStr(proc->proname));
 	work_name = psprintf("do_%s", NameStr(proc->proname));
 	work = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(work_name),
 						   PointerGetDatum(&proc->proargtypes), ObjectIdGetDatum(proc->pronamespace));
@@ -120,6 +146,8 @@ call_work(FunctionCallInfo fcinfo, EntryCache *cache)
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Datum value;
 
+	if (cache->at_once != NULL && cache->at_once(fcinfo, &value))
+		return value;
 	/* SQL functions would answer a set row by row, each time through this door; ask for all of it at once. */
 	if (result != NULL && IsA(result, ReturnSetInfo))
 		result->allowedModes |= SFRM_Materialize_Preferred;

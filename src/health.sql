@@ -160,7 +160,7 @@ begin atomic
 	select 'disputed', case when count(*) = 0 then 'ok' else 'warning' end,
 		case when count(*) = 0 then 'no payout is disputed' else format('%s disputed over %s', count(*), sum(p.amount)) end,
 		case when count(*) > 0 then 'The bank or store contradicted an end; decide each with payout.resolve.' end
-	from payout.payout p where p.state = 'disputed';
+	from payout.payout p where p.disputed_at is not null;
 end;
 comment on function payout.health_payout() is 'health: payouts that wait for a person';
 

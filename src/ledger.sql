@@ -250,7 +250,7 @@ begin
 	select c.available, coalesce(sum(p.amount), 0), coalesce(sum(p.amount) filter (where p.state = 'scheduled'), 0)
 	into available, in_transit, scheduled
 	from payout.current_balance(p_merchant_id) c
-	left join payout.payout p on p.merchant_id = p_merchant_id
+	left join payout.payout p on p.merchant_id = p_merchant_id and p.final_at is null
 		and (p.state in ('scheduled', 'approved', 'dispatching', 'processing', 'suspect', 'token_issued', 'token_reserved')
 			 or (p.kind = 'cashout' and p.state = 'registered'))
 	group by c.available;

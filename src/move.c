@@ -10,14 +10,15 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "caller.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "errors.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "history.h"
 #include "ledger.h"
 #include "move.h"
+#include "payout_row.h"
 #include "policy.h"
 #include "row.h"
 #include "utils/builtins.h"
@@ -26,67 +27,13 @@
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(payout_move);
-PG_FUNCTION_INFO_V1(payout_write_event);
-
-#define COLUMNS_MAX 64
-
-/* Where the columns of payout.payout stand; the order of the names is that of the enumeration. */
-enum
-{
-	MERCHANT_ID,
-	TXID,
-	KIND,
-	REFERENCE_NO,
-	METHOD,
-	AMOUNT,
-	CURRENCY,
-	CHANNEL_ID,
-	BANK_CODE,
-	ACCOUNT_NO,
-	BENEFICIARY_NAME,
-	REGISTERED_AT, /* content up to here */
-	STATE,
-	FEE,
-	FINAL_AT,
-	EVENTS,
-	REASON,
-	ACCOUNT_CHECK,
-	ACCOUNT_NAME,
-	CVS_CODE,
-	CHECK_DUE_AT, /* work queues from here */
-	DISPATCH_DUE_AT,
-	STATUS_DUE_AT,
-	EXPIRE_DUE_AT,
-	COLUMN_COUNT
-};
-
-#define CONTENT_END (REGISTERED_AT + 1)
-#define QUEUES CHECK_DUE_AT
-
-static const char *const column_names[COLUMN_COUNT] = {
-	"merchant_id",	"txid",		  "kind",		  "reference_no",	 "method",			 "amount",
-	"currency",		"channel_id", "bank_code",	  "account_no",		 "beneficiary_name", "registered_at",
-	"state",		"fee",		  "final_at",	  "events",			 "reason",			 "account_check",
-	"account_name", "cvs_code",	  "check_due_at", "dispatch_due_at", "status_due_at",	 "expire_due_at"};
-
-static int place[COLUMN_COUNT]; /* from 0 */
-static Oid placed_relation = InvalidOid;
 
 static bool done_by_set = false;
 
-/* One version of the row. */
-typedef struct Version
-{
-	Datum values[COLUMNS_MAX];
-	bool nulls[COLUMNS_MAX];
-} Version;
-
 typedef struct Move
 {
-	TupleDesc desc;
-	Version old;
-	Version new;
-	bool replaced[COLUMNS_MAX]; /* of the new version, by us */
+	PayoutRow old;
+	PayoutRow new;
 } Move;
 
 void
@@ -95,101 +42,13 @@ move_by_set(bool on)
 	done_by_set = on;
 }
 
-static void
-find_places(Relation rel)
-{
-	TupleDesc desc = RelationGetDescr(rel);
-
-	if (placed_relation == RelationGetRelid(rel))
-		return;
-	if (desc->natts > COLUMNS_MAX)
-		elog(ERROR, "payout.payout has too many columns");
-	for (int i = 0; i < COLUMN_COUNT; i++)
-	{
-		int number = SPI_fnumber(desc, column_names[i]);
-
-		if (number <= 0)
-			elog(ERROR, "payout.payout has no column %s", column_names[i]);
-		place[i] = number - 1;
-	}
-	placed_relation = RelationGetRelid(rel);
-}
-
-static bool
-same(const Move *move, int column)
-{
-	int i = place[column];
-	Form_pg_attribute attribute = TupleDescAttr(move->desc, i);
-
-	if (move->old.nulls[i] || move->new.nulls[i])
-		return move->old.nulls[i] == move->new.nulls[i];
-	return datum_image_eq(move->old.values[i], move->new.values[i], attribute->attbyval, attribute->attlen);
-}
-
-/* A text column; NULL for null. */
-static char *
-text_in(const Version *version, int column)
-{
-	int i = place[column];
-
-	return version->nulls[i] ? NULL : TextDatumGetCString(version->values[i]);
-}
-
-static void
-set(Move *move, int column, Datum value, bool isnull)
-{
-	int i = place[column];
-
-	move->new.values[i] = value;
-	move->new.nulls[i] = isnull;
-	move->replaced[i] = true;
-}
-
-static Datum
-get(const Move *move, int column)
-{
-	return move->new.values[place[column]];
-}
-
-/* Texts may be NULL. */
-static void
-write_event(Datum merchant_id, Datum txid, int event_no, const char *event, const char *from_state,
-			const char *to_state, const char *reason)
-{
-	Datum values[] = {merchant_id,
-					  txid,
-					  Int32GetDatum(event_no),
-					  TimestampTzGetDatum(GetCurrentTimestamp()),
-					  event ? CStringGetTextDatum(event) : (Datum) 0,
-					  from_state ? CStringGetTextDatum(from_state) : (Datum) 0,
-					  CStringGetTextDatum(to_state),
-					  CStringGetTextDatum(caller_name()),
-					  reason ? CStringGetTextDatum(reason) : (Datum) 0};
-	bool nulls[] = {false, false, false,		 false, event == NULL, from_state == NULL,
-					false, false, reason == NULL};
-
-	row_insert("payout_event", lengthof(values), values, nulls);
-}
-
-/* write_event(merchant_id, txid, event_no, to_state, reason): a history row that tells of no event. Its number. */
-Datum
-payout_write_event(PG_FUNCTION_ARGS)
-{
-	char *state = text_to_cstring(PG_GETARG_TEXT_PP(3));
-	char *reason = PG_ARGISNULL(4) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(4));
-
-	write_event(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_INT32(2), NULL,
-				PG_GETARG_INT32(2) == 1 ? NULL : state, state, reason);
-	PG_RETURN_INT32(PG_GETARG_INT32(2));
-}
-
 /* The new version as it is by now. */
 static Datum
 as_row(const Move *move)
 {
-	return heap_copy_tuple_as_datum(heap_form_tuple(move->desc, unconstify(Move *, move)->new.values,
+	return heap_copy_tuple_as_datum(heap_form_tuple(move->new.desc, unconstify(Move *, move)->new.values,
 													unconstify(Move *, move)->new.nulls),
-									move->desc);
+									move->new.desc);
 }
 
 /* A plan that takes a payout's row. The row has another type once the extension was dropped and created again. */
@@ -203,7 +62,7 @@ typedef struct RowPlan
 static void
 call_sql(RowPlan *kept, const char *sql, const Move *move, const char *word)
 {
-	Oid types[] = {move->desc->tdtypeid, TEXTOID};
+	Oid types[] = {move->new.desc->tdtypeid, TEXTOID};
 	Datum values[] = {as_row(move), CStringGetTextDatum(word)};
 
 	SPI_connect();
@@ -232,10 +91,11 @@ tell(Move *move, const Policy *policy, const char *event, const char *from_state
 	 const char *reason)
 {
 	static RowPlan plan = {NULL, InvalidOid};
-	int event_no = DatumGetInt32(get(move, EVENTS)) + 1;
+	int event_no = DatumGetInt32(payout_row_get(&move->new, EVENTS)) + 1;
 
-	set(move, EVENTS, Int32GetDatum(event_no), false);
-	write_event(get(move, MERCHANT_ID), get(move, TXID), event_no, event, from_state, to_state, reason);
+	payout_row_set(&move->new, EVENTS, Int32GetDatum(event_no));
+	history_write(payout_row_get(&move->new, MERCHANT_ID), payout_row_get(&move->new, TXID), event_no, event,
+				  from_state, to_state, reason);
 	if (event != NULL && policy->is_told)
 		call_sql(&plan, "select payout.owe_notification($1, $2)", move, event);
 }
@@ -243,8 +103,8 @@ tell(Move *move, const Policy *policy, const char *event, const char *from_state
 static char *
 settlement_account(const Move *move)
 {
-	char *channel_id = text_in(&move->new, CHANNEL_ID);
-	char *cvs_code = text_in(&move->new, CVS_CODE);
+	char *channel_id = payout_row_text(&move->new, CHANNEL_ID);
+	char *cvs_code = payout_row_text(&move->new, CVS_CODE);
 
 	return channel_id != NULL ? psprintf("settlement/%s", channel_id)
 							  : psprintf("settlement/cvs:%s", cvs_code);
@@ -254,21 +114,21 @@ static void
 move_money(Move *move, const char *money, const Policy *policy)
 {
 	static RowPlan plan = {NULL, InvalidOid};
-	Datum merchant_id = get(move, MERCHANT_ID);
-	Datum txid = get(move, TXID);
-	Datum amount = get(move, AMOUNT);
+	Datum merchant_id = payout_row_get(&move->new, MERCHANT_ID);
+	Datum txid = payout_row_get(&move->new, TXID);
+	Datum amount = payout_row_get(&move->new, AMOUNT);
 
 	if (strcmp(money, "deduct") == 0)
 	{
-		Datum fee = policy_fee(policy, text_in(&move->new, METHOD), amount);
+		Datum fee = policy_fee(policy, payout_row_text(&move->new, METHOD), amount);
 
 		ledger_deduct(merchant_id, txid, amount, fee, policy_daily_total(policy));
-		set(move, FEE, fee, false);
+		payout_row_set(&move->new, FEE, fee);
 	}
 	else if (strcmp(money, "settle") == 0)
 		ledger_settle(merchant_id, txid, amount, settlement_account(move));
 	else if (strcmp(money, "refund") == 0)
-		ledger_refund(merchant_id, txid, amount, get(move, FEE));
+		ledger_refund(merchant_id, txid, amount, payout_row_get(&move->new, FEE));
 	else
 		call_sql(&plan, "select payout.move_money($1, $2)", move, money);
 }
@@ -278,22 +138,32 @@ static void
 close_queues(Move *move)
 {
 	static RowPlan plan = {NULL, InvalidOid};
-	Datum key[] = {get(move, MERCHANT_ID), get(move, TXID)};
+	Datum key[] = {payout_row_get(&move->new, MERCHANT_ID), payout_row_get(&move->new, TXID)};
 	TupleDesc desc;
 
-	for (int column = QUEUES; column < COLUMN_COUNT; column++)
-		if (!move->new.nulls[place[column]])
-			set(move, column, (Datum) 0, true);
+	for (int column = PAYOUT_QUEUES; column < PAYOUT_COLUMN_COUNT; column++)
+		if (!payout_row_is_null(&move->new, column))
+			payout_row_set_null(&move->new, column);
 	if (row_fetch("hold", "hold_pkey", 2, key, &desc) != NULL)
 		call_sql(&plan, "select payout.release_holds($1, $2)", move, "");
+}
+
+/* The moment in which the payout came to be so, or null. */
+static void
+stamp(Move *move, PayoutColumn column, bool is_so)
+{
+	if (is_so)
+		payout_row_set(&move->new, column, TimestampTzGetDatum(GetCurrentTimestamp()));
+	else if (!payout_row_is_null(&move->new, column))
+		payout_row_set_null(&move->new, column);
 }
 
 static void
 change_state(Move *move, const Policy *policy)
 {
-	char *from = text_in(&move->old, STATE);
-	char *to = text_in(&move->new, STATE);
-	Datum key[] = {get(move, KIND), CStringGetTextDatum(from), CStringGetTextDatum(to)};
+	char *from = payout_row_text(&move->old, STATE);
+	char *to = payout_row_text(&move->new, STATE);
+	Datum key[] = {payout_row_get(&move->new, KIND), CStringGetTextDatum(from), CStringGetTextDatum(to)};
 	TupleDesc desc;
 	HeapTuple allowed = row_fetch("allowed_move", "allowed_move_pkey", 3, key, &desc);
 	char *money;
@@ -304,25 +174,26 @@ change_state(Move *move, const Policy *policy)
 	if (allowed == NULL)
 		ereport(ERROR, (errcode(PY_NOT_ALLOWED_IN_STATE),
 						errmsg("a payout in state \"%s\" cannot become \"%s\"", from, to),
-						errdetail("TXID %s.", text_in(&move->new, TXID)),
+						errdetail("TXID %s.", payout_row_text(&move->new, TXID)),
 						errhint("The allowed moves stand in payout.allowed_move.")));
 	money = SPI_getvalue(allowed, desc, SPI_fnumber(desc, "money"));
 	event = SPI_getvalue(allowed, desc, SPI_fnumber(desc, "event"));
 	final = DatumGetBool(SPI_getbinval(allowed, desc, SPI_fnumber(desc, "final"), &isnull));
-	set(move, FINAL_AT, final ? TimestampTzGetDatum(GetCurrentTimestamp()) : (Datum) 0, !final);
+	stamp(move, FINAL_AT, final);
+	stamp(move, DISPUTED_AT, strcmp(to, "disputed") == 0);
 	if (money != NULL)
 		move_money(move, money, policy);
 	if (final)
 		close_queues(move);
-	tell(move, policy, event, from, to, text_in(&move->new, REASON));
+	tell(move, policy, event, from, to, payout_row_text(&move->new, REASON));
 }
 
 static void
 note_account_check(Move *move, const Policy *policy)
 {
-	char *state = text_in(&move->old, STATE);
-	char *check = text_in(&move->new, ACCOUNT_CHECK);
-	char *name = text_in(&move->new, ACCOUNT_NAME);
+	char *state = payout_row_text(&move->old, STATE);
+	char *check = payout_row_text(&move->new, ACCOUNT_CHECK);
+	char *name = payout_row_text(&move->new, ACCOUNT_NAME);
 
 	if (check == NULL || strcmp(check, "pending") == 0)
 		return;
@@ -343,25 +214,23 @@ payout_move(PG_FUNCTION_ARGS)
 
 	if (done_by_set)
 		return PointerGetDatum(new);
-	move = palloc0(sizeof(Move));
-	find_places(trigger->tg_relation);
-	move->desc = RelationGetDescr(trigger->tg_relation);
-	heap_deform_tuple(trigger->tg_trigtuple, move->desc, move->old.values, move->old.nulls);
-	heap_deform_tuple(new, move->desc, move->new.values, move->new.nulls);
-	for (int column = 0; column < CONTENT_END; column++)
-		if (!same(move, column))
+	move = palloc(sizeof(Move));
+	payout_row_read(&move->old, RelationGetDescr(trigger->tg_relation), trigger->tg_trigtuple);
+	payout_row_read(&move->new, RelationGetDescr(trigger->tg_relation), new);
+	for (int column = 0; column < PAYOUT_CONTENT_END; column++)
+		if (!payout_row_same(&move->old, &move->new, column))
 			ereport(ERROR,
 					(errcode(PY_NOT_ALLOWED_IN_STATE), errmsg("the content of a payout does not change"),
 					 errhint("Reject it and register another one.")));
-	checked = !same(move, ACCOUNT_CHECK);
-	moved = !same(move, STATE);
+	checked = !payout_row_same(&move->old, &move->new, ACCOUNT_CHECK);
+	moved = !payout_row_same(&move->old, &move->new, STATE);
 	if (!checked && !moved)
 		return PointerGetDatum(new);
-	policy_read(get(move, MERCHANT_ID), &policy);
+	policy_read(payout_row_get(&move->new, MERCHANT_ID), &policy);
 	if (checked)
 		note_account_check(move, &policy);
 	if (moved)
 		change_state(move, &policy);
 	return PointerGetDatum(
-		heap_modify_tuple(new, move->desc, move->new.values, move->new.nulls, move->replaced));
+		heap_modify_tuple(new, move->new.desc, move->new.values, move->new.nulls, move->new.replaced));
 }

@@ -54,6 +54,7 @@ create table payout.payout (
 	registered_at timestamptz not null,
 	approved_at timestamptz,
 	final_at timestamptz,
+	disputed_at timestamptz,
 	events integer not null default 1,
 	-- the account check
 	account_check text,
@@ -63,6 +64,7 @@ create table payout.payout (
 	check_tries integer not null default 0,
 	-- the way to the bank
 	dispatch_due_at timestamptz,
+	release_due_at timestamptz,
 	batch_id uuid,
 	bank_reference_no text collate "C",
 	response_code text,
@@ -83,11 +85,14 @@ comment on table payout.payout is 'one order to pay: its content (never changes)
 comment on column payout.payout.txid is 'merchant_id, 07, date and time in Jakarta, 4 characters';
 comment on column payout.payout.reference_no is 'the merchant''s own id of this payout';
 comment on column payout.payout.fee is 'what was deducted on top of the amount, fixed when the money was';
+comment on column payout.payout.final_at is 'when it came to its end; null while it has none';
+comment on column payout.payout.disputed_at is 'since when a person has to decide what became of the money';
 comment on column payout.payout.events is 'number of history rows, the number of the last one';
 comment on column payout.payout.account_check is 'what the bank said of the account; matched and name_differs compare the bank''s name with beneficiary_name';
 comment on column payout.payout.account_name is 'the holder''s name as the bank gave it';
 comment on column payout.payout.check_due_at is 'work queue of lane validate: when to ask; null while asked or decided';
-comment on column payout.payout.dispatch_due_at is 'work queue of lane dispatch: when to enter a batch (in scheduled: when to become approved)';
+comment on column payout.payout.dispatch_due_at is 'work queue of lane dispatch: when to enter a batch';
+comment on column payout.payout.release_due_at is 'work queue of schedules: when to become approved';
 comment on column payout.payout.batch_id is 'the batch that carries it, frozen for resends';
 comment on column payout.payout.reason is 'why it came to its present state';
 comment on column payout.payout.status_due_at is 'work queue of lane check: when to ask the bank; null while asked or not needed';
@@ -96,20 +101,18 @@ comment on column payout.payout.cvs_reference is 'that store''s own id of what i
 comment on column payout.payout.expire_due_at is 'work queue of expiry: when the token expires (token_issued) or the reservation lapses (token_reserved)';
 comment on column payout.payout.not_found is 'answers "not found" in a row';
 
+-- No index knows the state: a change of state that touches no queue then writes no index (HOT).
 create index payout_check_due on payout.payout (channel_id, check_due_at) where check_due_at is not null;
-create index payout_dispatch_due on payout.payout (channel_id, dispatch_due_at) where dispatch_due_at is not null and state = 'approved';
-create index payout_schedule_due on payout.payout (channel_id, dispatch_due_at) where dispatch_due_at is not null and state = 'scheduled';
+create index payout_dispatch_due on payout.payout (channel_id, dispatch_due_at) where dispatch_due_at is not null;
+create index payout_release_due on payout.payout (channel_id, release_due_at) where release_due_at is not null;
 create index payout_status_due on payout.payout (channel_id, status_due_at) where status_due_at is not null;
 create index payout_batch on payout.payout (channel_id, batch_id) where batch_id is not null;
 create index payout_expire_due on payout.payout (expire_due_at) where expire_due_at is not null;
-create index payout_in_transit on payout.payout (merchant_id)
-	where state in ('scheduled', 'approved', 'dispatching', 'processing', 'suspect', 'token_issued', 'token_reserved')
-	or (kind = 'cashout' and state = 'registered');
+create index payout_open on payout.payout (merchant_id) where final_at is null;
+create index payout_disputed on payout.payout (merchant_id) where disputed_at is not null;
 
 create trigger refuse_delete before delete on payout.payout for each row execute function payout.refuse_change();
 create trigger refuse_truncate before truncate on payout.payout for each statement execute function payout.refuse_change();
-
-create index payout_disputed on payout.payout (merchant_id) where state = 'disputed';
 
 create table payout.allowed_move (
 	kind text collate "C" not null,

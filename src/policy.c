@@ -23,11 +23,13 @@ policy_read(Datum merchant_id, Policy *policy)
 	bool isnull;
 
 	policy->options = NULL;
+	policy->is_active = false;
 	policy->is_told = false;
 	if (row == NULL)
 		return;
 	(void) SPI_getbinval(row, desc, SPI_fnumber(desc, "notify_url"), &isnull);
 	policy->is_told = !isnull;
+	policy->is_active = DatumGetBool(SPI_getbinval(row, desc, SPI_fnumber(desc, "active"), &isnull));
 	options = SPI_getbinval(row, desc, SPI_fnumber(desc, "options"), &isnull);
 	policy->options = DatumGetJsonbP(options);
 }
@@ -80,6 +82,19 @@ policy_fee(const Policy *policy, const char *method, Datum amount)
 		fee = DirectFunctionCall2(numeric_add, fee, number);
 	}
 	return DirectFunctionCall2(numeric_round, fee, Int32GetDatum(2));
+}
+
+bool
+policy_allows(const Policy *policy, const char *method, Datum amount)
+{
+	const char *min_path[] = {"limits", method, "min", NULL};
+	const char *max_path[] = {"limits", method, "max", NULL};
+	Datum bound;
+
+	return (!number_at(policy->options, min_path, &bound) ||
+			DatumGetBool(DirectFunctionCall2(numeric_ge, amount, bound))) &&
+		   (!number_at(policy->options, max_path, &bound) ||
+			DatumGetBool(DirectFunctionCall2(numeric_le, amount, bound)));
 }
 
 Datum *

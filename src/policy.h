@@ -1,6 +1,6 @@
 /*
  * policy.h: what a merchant's row says of its payouts: fees, the bound of a day, whether it is told.
- * move.c enters; SQL asks payout.fee_of.
+ * The steps of a payout enter; SQL asks payout.fee_of.
  */
 #ifndef PAYOUT_POLICY_H
 #define PAYOUT_POLICY_H
@@ -10,7 +10,8 @@
 typedef struct Policy
 {
 	Jsonb *options; /* NULL when there is no such merchant */
-	bool is_told;	/* it has a URL for notifications */
+	bool is_active;
+	bool is_told; /* it has a URL for notifications */
 } Policy;
 
 /* Reads the merchant's row. */
@@ -18,6 +19,9 @@ extern void policy_read(Datum merchant_id, Policy *policy);
 
 /* The fee (numeric, two decimals) of an amount by a method: flat plus basis points. */
 extern Datum policy_fee(const Policy *policy, const char *method, Datum amount);
+
+/* Whether the bounds of a method allow an amount. */
+extern bool policy_allows(const Policy *policy, const char *method, Datum amount);
 
 /* Bound of a day's total (numeric), or NULL for none. */
 extern Datum *policy_daily_total(const Policy *policy);

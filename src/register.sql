@@ -17,8 +17,9 @@ language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
 comment on function payout.register(text, text, numeric, text, text, text, text, text, timestamptz, text, jsonb) is
 'registers a disbursement and has its account checked; the same reference number with the same content answers the same payout';
 
--- One statement asks the rules and writes. Only where it writes nothing, the reason is looked for: a repeat is answered
--- before the rules that change with time are asked.
+-- What register.c has not done: it registers what is plain (online, at once, no options) and in order. All of the rules
+-- are here. One statement asks them and writes; only where it writes nothing, the reason is looked for: a repeat is
+-- answered before the rules that change with time are asked.
 create function payout.do_register(p_merchant_id text, p_reference_no text, p_amount numeric, p_bank_code text,
 								   p_account_no text, p_beneficiary_name text, p_method text, p_beneficiary_phone text,
 								   p_scheduled_at timestamptz, p_description text, p_options jsonb)
@@ -60,8 +61,7 @@ begin
 	select m.merchant_id, payout.generate_txid(m.merchant_id), 'disbursement', 'registered', p_reference_no, p_method,
 		p_amount, b.channel_id, b.bank_code, p_account_no, p_beneficiary_name, p_beneficiary_phone, p_description,
 		p_options, p_scheduled_at, clock_timestamp(), 'pending', started,
-		started + make_interval(secs => coalesce((c.options ->> 'check_deadline_s')::integer,
-			(select (d.default_value #>> '{}')::integer from payout.option_definition d where (d.scope, d.name) = ('channel', 'check_deadline_s'))))
+		started + payout.option_interval(c.options, 'check_deadline_s')
 	from payout.merchant m, payout.bank b, payout.channel c
 	where m.merchant_id = p_merchant_id and m.active and b.bank_code = p_bank_code and b.enabled and c.channel_id = b.channel_id
 	and p_amount >= coalesce((m.options #>> array['limits', p_method, 'min'])::numeric, p_amount)
@@ -168,14 +168,7 @@ $$;
 comment on function payout.is_schedule(timestamptz, timestamptz) is 'whether a schedule is at least payout.schedule_lead and at most a year ahead';
 
 create function payout.option_interval(p_options jsonb, p_option text) returns interval
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-	return payout.option_text('channel', p_options, p_option)::integer
-		* case when p_option like '%\_days' then interval '1 day' when p_option like '%\_ms' then interval '1 ms' else interval '1 s' end;
-end
-$$;
+language c stable strict parallel safe as 'MODULE_PATHNAME', 'payout_option_interval';
 comment on function payout.option_interval(jsonb, text) is 'an option of a channel that ends in _ms, _s or _days, as an interval';
 
 create function payout.channel_interval(p_channel_id text, p_option text) returns interval

@@ -1,5 +1,5 @@
 /*
- * row.h: reads a row by its key and inserts a row, without a statement to plan and start: for what every payout does.
+ * row.h: single rows of payout's tables without a statement to plan and start: for what every payout does.
  * Steps in C enter; everything that happens seldom is better said in SQL.
  */
 #ifndef PAYOUT_ROW_H
@@ -10,17 +10,36 @@
 
 #define ROW_KEYS_MAX 4
 
+/* The columns of payout.TABLE, which stays locked for writing rows until the transaction ends. */
+extern TupleDesc row_describe(const char *table);
+
 /*
  * The row of payout.TABLE whose first key columns equal the given texts, by the index; NULL when there is none. The
- * index's columns are the table's first ones, of type text with collation "C". The tuple is palloc'ed; *desc stays valid
- * while the transaction holds its lock on the table.
+ * index's columns are of type text with collation "C". The tuple is palloc'ed; *desc stays valid while the transaction
+ * holds its lock on the table.
  */
 extern HeapTuple row_fetch(const char *table, const char *index, int keys, const Datum *key, TupleDesc *desc);
+
+/*
+ * The same, locked as by SELECT FOR NO KEY UPDATE: waits for who has it, and answers with its newest version; in the
+ * isolation levels with one snapshot, a row that has changed since is a serialization failure.
+ */
+extern HeapTuple row_lock(const char *table, const char *index, int keys, const Datum *key, TupleDesc *desc);
 
 /*
  * Inserts one row into payout.TABLE: all columns in order, of their exact types, defaults included. Constraints, triggers
  * and indexes are served as by INSERT. The row is visible to the next command.
  */
 extern void row_insert(const char *table, int columns, Datum *values, bool *nulls);
+
+/* The same as by INSERT ... ON CONFLICT DO NOTHING. The row, or NULL where a unique key is taken. */
+extern HeapTuple row_insert_new(const char *table, int columns, Datum *values, bool *nulls);
+
+/*
+ * Changes columns of a row that row_lock answered; replaced says which. Constraints, triggers and indexes are served as
+ * by UPDATE. The new version, visible to the next command.
+ */
+extern HeapTuple row_update(const char *table, HeapTuple old, int columns, Datum *values, bool *nulls,
+							bool *replaced);
 
 #endif /* PAYOUT_ROW_H */

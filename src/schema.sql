@@ -137,8 +137,8 @@ comment on function payout.refuse_change() is 'trigger: refuses the statement, e
 -- Options: every key of every options column, its type and range, in one table.
 
 create table payout.option_definition (
-	scope text not null check (scope in ('merchant', 'channel', 'bank', 'cvs', 'payout')),
-	name text not null,
+	scope text collate "C" not null check (scope in ('merchant', 'channel', 'bank', 'cvs', 'payout')),
+	name text collate "C" not null,
 	kind text not null check (kind in ('boolean', 'integer', 'text', 'choice', 'list', 'fee', 'limits', 'hours')),
 	minimum bigint,
 	maximum bigint,

@@ -212,7 +212,11 @@ begin atomic
 	union all
 	select 'history_final', p.merchant_id, p.txid, format('state is %s, final_at is %s', p.state, coalesce(p.final_at::text, 'not set'))
 	from payout.payout p
-	where (p.final_at is not null) <> exists (select from payout.allowed_move m where m.kind = p.kind and m.to_state = p.state and m.final);
+	where (p.final_at is not null) <> exists (select from payout.allowed_move m where m.kind = p.kind and m.to_state = p.state and m.final)
+	union all
+	select 'history_disputed', p.merchant_id, p.txid, format('state is %s, disputed_at is %s', p.state, coalesce(p.disputed_at::text, 'not set'))
+	from payout.payout p
+	where (p.disputed_at is not null) <> (p.state = 'disputed');
 end;
 comment on function payout.verify_history() is 'verify: the history leads without a gap, by allowed moves, to the present state';
 
@@ -313,7 +317,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
 	with waiting as (
-		select p.merchant_id, p.txid, p.state, p.account_check, p.check_due_at, p.dispatch_due_at, p.status_due_at,
+		select p.merchant_id, p.txid, p.state, p.account_check, p.check_due_at, p.dispatch_due_at, p.release_due_at, p.status_due_at,
 			exists (select from payout.hold h where h.merchant_id = p.merchant_id and h.txid = p.txid) as is_held,
 			exists (select from payout.attempt a where a.merchant_id = p.merchant_id and a.txid = p.txid
 					and a.outcome is null and a.lane = 'validate') as is_validated,
@@ -328,7 +332,7 @@ begin atomic
 	union all
 	select 'queue_dispatch', w.merchant_id, w.txid, format('state is %s, the account check is %s and nobody will send', w.state, w.account_check)
 	from waiting w
-	where w.state in ('scheduled', 'approved') and w.dispatch_due_at is null and not w.is_held
+	where w.state in ('scheduled', 'approved') and coalesce(w.dispatch_due_at, w.release_due_at) is null and not w.is_held
 	and not (w.state = 'approved' and w.account_check in ('pending', 'unavailable') and (w.check_due_at is not null or w.is_validated))
 	union all
 	select 'queue_check', w.merchant_id, w.txid, format('state is %s and nobody will ask the bank', w.state)
@@ -336,10 +340,11 @@ begin atomic
 	where w.state in ('processing', 'suspect') and w.status_due_at is null and not w.is_checked and not w.is_held
 	union all
 	select 'queue_fits_state', p.merchant_id, p.txid, format('state is %s, due is %s', p.state,
-		concat_ws(', ', 'validate ' || p.check_due_at, 'dispatch ' || p.dispatch_due_at, 'check ' || p.status_due_at))
+		concat_ws(', ', 'validate ' || p.check_due_at, 'dispatch ' || p.dispatch_due_at, 'release ' || p.release_due_at, 'check ' || p.status_due_at))
 	from payout.payout p
 	where (p.check_due_at is not null and p.state not in ('registered', 'scheduled', 'approved'))
-	or (p.dispatch_due_at is not null and p.state not in ('scheduled', 'approved'))
+	or (p.dispatch_due_at is not null and p.state <> 'approved')
+	or (p.release_due_at is not null and p.state <> 'scheduled')
 	or (p.status_due_at is not null and (p.kind = 'cashout' or p.state not in ('processing', 'suspect', 'paid')))
 	union all
 	select 'queue_expire', p.merchant_id, p.txid, format('state is %s, expiry is due %s', p.state, coalesce(p.expire_due_at::text, 'never'))

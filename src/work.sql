@@ -48,13 +48,13 @@ begin
 					 order by q.due_at limit 1),
 					(select greatest(q.dispatch_due_at, case when q.method = 'online' and payout.option_text('channel', c.options, 'mode') = 'bulk'
 									 then q.dispatch_due_at + payout.channel_interval(c.channel_id, 'linger_ms') end)
-					 from payout.payout q where q.channel_id = c.channel_id and q.dispatch_due_at is not null and q.state = 'approved'
+					 from payout.payout q where q.channel_id = c.channel_id and q.dispatch_due_at is not null
 					 and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'dispatch'))
 					 order by q.dispatch_due_at limit 1),
-					(select q.dispatch_due_at from payout.payout q
-					 where q.channel_id = c.channel_id and q.dispatch_due_at is not null and q.state = 'scheduled'
+					(select q.release_due_at from payout.payout q
+					 where q.channel_id = c.channel_id and q.release_due_at is not null
 					 and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'dispatch'))
-					 order by q.dispatch_due_at limit 1))) end))
+					 order by q.release_due_at limit 1))) end))
 		 from payout.channel c where c.paused_at is null),
 		case when not p_no_expire then payout.next_expiry() end,
 		case when not p_no_notify then payout.next_notify(p_skip, p_notify_after) end));
@@ -84,7 +84,7 @@ declare
 begin
 	for due in
 		select q.merchant_id, q.txid, q.state from payout.payout q
-		where case p_lane when 'validate' then q.check_due_at when 'check' then q.status_due_at else q.dispatch_due_at end <= payout.clock()
+		where case p_lane when 'validate' then q.check_due_at when 'check' then q.status_due_at else least(q.dispatch_due_at, q.release_due_at) end <= payout.clock()
 		and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, p_lane))
 		limit 10000
 	loop

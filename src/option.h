@@ -1,0 +1,13 @@
+/*
+ * option.h: options of a channel as C needs them.
+ * The steps of a payout enter; SQL asks payout.option and payout.option_interval.
+ */
+#ifndef PAYOUT_OPTION_H
+#define PAYOUT_OPTION_H
+
+#include "utils/jsonb.h"
+
+/* A whole number among the options of a channel, or its default. The option has one. */
+extern int64 option_integer(Jsonb *options, const char *name);
+
+#endif /* PAYOUT_OPTION_H */

@@ -1,0 +1,89 @@
+/*
+ * payout_row.h: a row of payout.payout as the steps in C read and change it, its columns by name.
+ * Steps of a payout enter.
+ */
+#ifndef PAYOUT_PAYOUT_ROW_H
+#define PAYOUT_PAYOUT_ROW_H
+
+#include "access/htup.h"
+#include "access/tupdesc.h"
+
+#define PAYOUT_COLUMNS_MAX 64
+
+/* The columns that C knows, in the order of their names in payout_row.c. */
+typedef enum PayoutColumn
+{
+	MERCHANT_ID,
+	TXID,
+	KIND,
+	REFERENCE_NO,
+	METHOD,
+	AMOUNT,
+	CURRENCY,
+	CHANNEL_ID,
+	BANK_CODE,
+	ACCOUNT_NO,
+	BENEFICIARY_NAME,
+	REGISTERED_AT, /* content up to here: never changes */
+	BENEFICIARY_PHONE,
+	DESCRIPTION,
+	OPTIONS,
+	SCHEDULED_AT,
+	STATE,
+	FEE,
+	APPROVED_AT,
+	FINAL_AT,
+	DISPUTED_AT,
+	EVENTS,
+	REASON,
+	ACCOUNT_CHECK,
+	ACCOUNT_NAME,
+	CHECK_DEADLINE_AT,
+	CHECK_TRIES,
+	STATUS_TRIES,
+	NOT_FOUND,
+	CVS_CODE,
+	CHECK_DUE_AT, /* work queues from here */
+	DISPATCH_DUE_AT,
+	RELEASE_DUE_AT,
+	STATUS_DUE_AT,
+	EXPIRE_DUE_AT,
+	PAYOUT_COLUMN_COUNT
+} PayoutColumn;
+
+#define PAYOUT_CONTENT_END (REGISTERED_AT + 1)
+#define PAYOUT_QUEUES CHECK_DUE_AT
+
+/* One version of a row. */
+typedef struct PayoutRow
+{
+	TupleDesc desc;
+	Datum values[PAYOUT_COLUMNS_MAX];
+	bool nulls[PAYOUT_COLUMNS_MAX];
+	bool replaced[PAYOUT_COLUMNS_MAX]; /* by payout_row_set */
+} PayoutRow;
+
+/* A version with nothing but nulls. The description must stay valid as long as the row. */
+extern void payout_row_init(PayoutRow *row, TupleDesc desc);
+
+/* The version that the tuple is. */
+extern void payout_row_read(PayoutRow *row, TupleDesc desc, HeapTuple tuple);
+
+/* A column; undefined where it is null. */
+extern Datum payout_row_get(const PayoutRow *row, PayoutColumn column);
+
+extern bool payout_row_is_null(const PayoutRow *row, PayoutColumn column);
+
+/* A column of type text, palloc'ed; NULL for null. */
+extern char *payout_row_text(const PayoutRow *row, PayoutColumn column);
+
+/* Whether a column of type text is this word. */
+extern bool payout_row_is(const PayoutRow *row, PayoutColumn column, const char *word);
+
+extern bool payout_row_same(const PayoutRow *a, const PayoutRow *b, PayoutColumn column);
+
+extern void payout_row_set(PayoutRow *row, PayoutColumn column, Datum value);
+extern void payout_row_set_text(PayoutRow *row, PayoutColumn column, const char *value);
+extern void payout_row_set_null(PayoutRow *row, PayoutColumn column);
+
+#endif /* PAYOUT_PAYOUT_ROW_H */
