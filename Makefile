@@ -26,6 +26,7 @@ C_FILES = \
 	entry \
 	escrow \
 	row \
+	row_cache \
 	payout_row \
 	history \
 	policy \

@@ -103,5 +103,9 @@ select (payout.approve('PLAIN00001', test.txid('AB1'))).state, (payout.do_approv
 	(payout.approve('PLAIN00001', test.txid('AB3'))).state, (payout.do_approve('PLAIN00001', test.txid('AB4'))).state;
 select * from test.differ();
 select reference_no, state, fee, check_deadline_at > payout.clock() as is_asked, dispatch_due_at is not null as is_due from payout.payout where merchant_id = 'PLAIN00001' order by 1;
+-- nor do they write where nothing may be written
+begin read only;
+select test.sqlstate_of($$select payout.register('PLAIN00001', 'AB5', 1000, 'PLAINBANK', '123', 'Name')$$), test.sqlstate_of(format('select payout.approve(%L, %L)', 'PLAIN00001', test.txid('AB1')));
+commit;
 drop table test.both cascade;
 drop function test.without_times(anyelement), test.differ();

@@ -16,6 +16,7 @@
 #include "payout_row.h"
 #include "policy.h"
 #include "row.h"
+#include "row_cache.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
@@ -33,7 +34,7 @@ static TimestampTz
 new_deadline(Datum channel_id, TimestampTz now)
 {
 	TupleDesc desc;
-	HeapTuple channel = row_fetch("channel", "channel_pkey", 1, &channel_id, &desc);
+	HeapTuple channel = row_cached("channel", "channel_pkey", 1, &channel_id, &desc);
 	Datum options;
 	bool isnull;
 

@@ -19,6 +19,10 @@ comment on column payout.channel.not_before is 'the bank refused for now (cut-of
 
 create trigger refuse_delete before delete on payout.channel for each row execute function payout.refuse_change();
 create trigger refuse_truncate before truncate on payout.channel for each statement execute function payout.refuse_change();
+create trigger forget_rows after insert or update or delete on payout.channel for each row execute function payout.forget_rows();
+create trigger forget_all_rows after truncate on payout.channel for each statement execute function payout.forget_rows();
+alter table payout.channel enable always trigger forget_rows;
+alter table payout.channel enable always trigger forget_all_rows;
 
 create table payout.bank (
 	bank_code text collate "C" primary key check (bank_code ~ '^[A-Za-z0-9]{2,11}$'),
@@ -34,6 +38,10 @@ comment on column payout.bank.enabled is 'a disabled bank takes no new payouts; 
 
 create trigger refuse_delete before delete on payout.bank for each row execute function payout.refuse_change();
 create trigger refuse_truncate before truncate on payout.bank for each statement execute function payout.refuse_change();
+create trigger forget_rows after insert or update or delete on payout.bank for each row execute function payout.forget_rows();
+create trigger forget_all_rows after truncate on payout.bank for each statement execute function payout.forget_rows();
+alter table payout.bank enable always trigger forget_rows;
+alter table payout.bank enable always trigger forget_all_rows;
 
 create function payout.find_channel(p_channel_id text) returns payout.channel
 language plpgsql stable

@@ -17,6 +17,10 @@ comment on column payout.merchant.active is 'an inactive merchant registers and 
 
 create trigger refuse_delete before delete on payout.merchant for each row execute function payout.refuse_change();
 create trigger refuse_truncate before truncate on payout.merchant for each statement execute function payout.refuse_change();
+create trigger forget_rows after insert or update or delete on payout.merchant for each row execute function payout.forget_rows();
+create trigger forget_all_rows after truncate on payout.merchant for each statement execute function payout.forget_rows();
+alter table payout.merchant enable always trigger forget_rows;
+alter table payout.merchant enable always trigger forget_all_rows;
 
 -- The merchant's row, or PY005. Every function of a merchant begins here.
 create function payout.find_merchant(p_merchant_id text) returns payout.merchant

@@ -21,6 +21,7 @@
 #include "payout_row.h"
 #include "policy.h"
 #include "row.h"
+#include "row_cache.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/rel.h"
@@ -165,7 +166,7 @@ change_state(Move *move, const Policy *policy)
 	char *to = payout_row_text(&move->new, STATE);
 	Datum key[] = {payout_row_get(&move->new, KIND), CStringGetTextDatum(from), CStringGetTextDatum(to)};
 	TupleDesc desc;
-	HeapTuple allowed = row_fetch("allowed_move", "allowed_move_pkey", 3, key, &desc);
+	HeapTuple allowed = row_cached("allowed_move", "allowed_move_pkey", 3, key, &desc);
 	char *money;
 	char *event;
 	bool isnull;

@@ -9,7 +9,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "option.h"
-#include "row.h"
+#include "row_cache.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 
@@ -28,7 +28,7 @@ default_of(const char *name)
 {
 	Datum key[] = {CStringGetTextDatum("channel"), CStringGetTextDatum(name)};
 	TupleDesc desc;
-	HeapTuple row = row_fetch("option_definition", "option_definition_pkey", 2, key, &desc);
+	HeapTuple row = row_cached("option_definition", "option_definition_pkey", 2, key, &desc);
 	Datum value = (Datum) 0;
 	bool isnull = true;
 	JsonbValue number;

@@ -123,6 +123,10 @@ create table payout.allowed_move (
 	final boolean not null default false,
 	primary key (kind, from_state, to_state)
 );
+create trigger forget_rows after insert or update or delete on payout.allowed_move for each row execute function payout.forget_rows();
+create trigger forget_all_rows after truncate on payout.allowed_move for each statement execute function payout.forget_rows();
+alter table payout.allowed_move enable always trigger forget_rows;
+alter table payout.allowed_move enable always trigger forget_all_rows;
 comment on table payout.allowed_move is 'every change of state there is, the money that moves with it, and the event that is told';
 comment on column payout.allowed_move.money is 'transfer made by the move; by_position: whatever brings the money where the new state says it is';
 comment on column payout.allowed_move.final is 'whether the new state is an end (only contrary proof or a return leaves it)';

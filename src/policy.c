@@ -8,7 +8,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "policy.h"
-#include "row.h"
+#include "row_cache.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 
@@ -18,7 +18,7 @@ void
 policy_read(Datum merchant_id, Policy *policy)
 {
 	TupleDesc desc;
-	HeapTuple row = row_fetch("merchant", "merchant_pkey", 1, &merchant_id, &desc);
+	HeapTuple row = row_cached("merchant", "merchant_pkey", 1, &merchant_id, &desc);
 	Datum options;
 	bool isnull;
 

@@ -16,6 +16,7 @@
 #include "policy.h"
 #include "register.h"
 #include "row.h"
+#include "row_cache.h"
 #include "txid.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -70,14 +71,14 @@ static bool
 find_channel(Datum bank_code, Datum *channel_id, Jsonb **options)
 {
 	TupleDesc desc;
-	HeapTuple bank = row_fetch("bank", "bank_pkey", 1, &bank_code, &desc);
+	HeapTuple bank = row_cached("bank", "bank_pkey", 1, &bank_code, &desc);
 	HeapTuple channel;
 	bool isnull;
 
 	if (bank == NULL || !DatumGetBool(SPI_getbinval(bank, desc, SPI_fnumber(desc, "enabled"), &isnull)))
 		return false;
 	*channel_id = SPI_getbinval(bank, desc, SPI_fnumber(desc, "channel_id"), &isnull);
-	channel = row_fetch("channel", "channel_pkey", 1, channel_id, &desc);
+	channel = row_cached("channel", "channel_pkey", 1, channel_id, &desc);
 	if (channel == NULL)
 		return false;
 	*options = DatumGetJsonbP(SPI_getbinval(channel, desc, SPI_fnumber(desc, "options"), &isnull));

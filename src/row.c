@@ -25,6 +25,7 @@
 #include "miscadmin.h"
 #include "row.h"
 #include "storage/lmgr.h"
+#include "tcop/utility.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -52,8 +53,8 @@ typedef struct Target
 
 static Target *kept[TARGETS_MAX]; /* NULL: free */
 
-static Oid
-relation_oid(const char *name)
+Oid
+row_relation(const char *name)
 {
 	Oid oid = get_relname_relid(name, get_namespace_oid("payout", false));
 
@@ -197,7 +198,7 @@ static Target *
 open_target(const char *table, int columns)
 {
 	/* Locking tells of what has changed. */
-	Relation rel = table_open(relation_oid(table), RowExclusiveLock);
+	Relation rel = table_open(row_relation(table), RowExclusiveLock);
 	Target *target = find_kept(RelationGetRelid(rel));
 
 	if (columns != RelationGetNumberOfAttributes(rel))
@@ -339,6 +340,7 @@ write_row(const char *table, Writing writing, int columns, const Datum *values, 
 	Target *target;
 	HeapTuple written = NULL;
 
+	PreventCommandIfReadOnly(writing == UPDATE_ROW ? "UPDATE" : "INSERT");
 	PushActiveSnapshot(GetTransactionSnapshot());
 	target = open_target(table, columns);
 	fill_slot(target, values, nulls);
@@ -371,16 +373,15 @@ row_update(const char *table, HeapTuple old, int columns, Datum *values, bool *n
 TupleDesc
 row_describe(const char *table)
 {
-	Relation rel = table_open(relation_oid(table), RowExclusiveLock);
+	Relation rel = table_open(row_relation(table), RowExclusiveLock);
 	TupleDesc desc = RelationGetDescr(rel);
 
 	table_close(rel, NoLock);
 	return desc;
 }
 
-/* The row as a statement that begins now would see it. */
-static HeapTuple
-fetch(Relation rel, const char *index, int keys, const Datum *key)
+HeapTuple
+row_scan(Relation rel, const char *index, int keys, const Datum *key)
 {
 	ScanKeyData scan_keys[ROW_KEYS_MAX];
 	SysScanDesc scan;
@@ -389,7 +390,7 @@ fetch(Relation rel, const char *index, int keys, const Datum *key)
 	for (int i = 0; i < keys; i++)
 		ScanKeyEntryInitialize(&scan_keys[i], 0, i + 1, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID,
 							   F_TEXTEQ, key[i]);
-	scan = systable_beginscan(rel, relation_oid(index), true, GetActiveSnapshot(), keys, scan_keys);
+	scan = systable_beginscan(rel, row_relation(index), true, GetActiveSnapshot(), keys, scan_keys);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 		tuple = heap_copytuple(tuple);
@@ -400,11 +401,11 @@ fetch(Relation rel, const char *index, int keys, const Datum *key)
 HeapTuple
 row_fetch(const char *table, const char *index, int keys, const Datum *key, TupleDesc *desc)
 {
-	Relation rel = table_open(relation_oid(table), AccessShareLock);
+	Relation rel = table_open(row_relation(table), AccessShareLock);
 	HeapTuple tuple;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	tuple = fetch(rel, index, keys, key);
+	tuple = row_scan(rel, index, keys, key);
 	PopActiveSnapshot();
 	*desc = RelationGetDescr(rel);
 	table_close(rel, NoLock);
@@ -442,11 +443,13 @@ lock(Relation rel, ItemPointer place)
 HeapTuple
 row_lock(const char *table, const char *index, int keys, const Datum *key, TupleDesc *desc)
 {
-	Relation rel = table_open(relation_oid(table), RowShareLock);
+	Relation rel;
 	HeapTuple tuple;
 
+	PreventCommandIfReadOnly("SELECT FOR NO KEY UPDATE");
+	rel = table_open(row_relation(table), RowShareLock);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	tuple = fetch(rel, index, keys, key);
+	tuple = row_scan(rel, index, keys, key);
 	if (tuple != NULL)
 		tuple = lock(rel, &tuple->t_self);
 	PopActiveSnapshot();

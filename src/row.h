@@ -7,8 +7,15 @@
 
 #include "access/htup.h"
 #include "access/tupdesc.h"
+#include "utils/relcache.h"
 
 #define ROW_KEYS_MAX 4
+
+/* The table or index payout.NAME. */
+extern Oid row_relation(const char *name);
+
+/* What row_fetch finds, in an open table, under the active snapshot. */
+extern HeapTuple row_scan(Relation rel, const char *index, int keys, const Datum *key);
 
 /* The columns of payout.TABLE, which stays locked for writing rows until the transaction ends. */
 extern TupleDesc row_describe(const char *table);

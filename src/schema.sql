@@ -121,6 +121,10 @@ comment on column payout.access_grant.scope is 'the merchant_id or cvs_code that
 
 -- Deleting what other rows name would orphan them; ids are retired by options, not by DELETE.
 
+create function payout.forget_rows() returns trigger
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_forget_rows';
+comment on function payout.forget_rows() is 'trigger: sessions forget the rows of this table that they keep; see row_cache.c';
+
 create function payout.refuse_change() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -147,6 +151,10 @@ create table payout.option_definition (
 	description text not null,
 	primary key (scope, name)
 );
+create trigger forget_rows after insert or update or delete on payout.option_definition for each row execute function payout.forget_rows();
+create trigger forget_all_rows after truncate on payout.option_definition for each statement execute function payout.forget_rows();
+alter table payout.option_definition enable always trigger forget_rows;
+alter table payout.option_definition enable always trigger forget_all_rows;
 comment on table payout.option_definition is 'the options that create_* and alter_* accept, with type, range (integers: value; texts: length) and default';
 
 insert into payout.option_definition (scope, name, kind, minimum, maximum, choices, default_value, description) values
