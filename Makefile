@@ -40,6 +40,7 @@ C_FILES = \
 	secret \
 	arming \
 	wakeup \
+	json_depth \
 	json_read \
 	inbound \
 	check_status \

@@ -11,40 +11,13 @@
 #include "compat.h"
 #include "errors.h"
 #include "fmgr.h"
+#include "json_depth.h"
 #include "json_read.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
 PG_FUNCTION_INFO_V1(payout_read_json);
-
-/* Cheap first look, so that the parser never recurses far: nesting of brackets outside strings. */
-static bool
-too_deep(const char *body, size_t size)
-{
-	int depth = 0;
-	bool in_string = false;
-
-	for (size_t i = 0; i < size; i++)
-	{
-		char c = body[i];
-
-		if (in_string)
-		{
-			if (c == '\\')
-				i++;
-			else if (c == '"')
-				in_string = false;
-		}
-		else if (c == '"')
-			in_string = true;
-		else if ((c == '{' || c == '[') && ++depth > JSON_DEPTH_MAX)
-			return true;
-		else if (c == '}' || c == ']')
-			depth--;
-	}
-	return false;
-}
 
 Jsonb *
 json_read(const char *body, size_t size)
@@ -54,7 +27,7 @@ json_read(const char *body, size_t size)
 	char *copy;
 
 	if (body == NULL || size == 0 || size > JSON_BYTES_MAX || memchr(body, '\0', size) != NULL ||
-		too_deep(body, size))
+		json_deeper_than(body, size, JSON_DEPTH_MAX))
 		return NULL;
 	if (!pg_verify_mbstr(GetDatabaseEncoding(), body, (int) size, true))
 		return NULL;
