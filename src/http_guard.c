@@ -16,7 +16,9 @@
  */
 #include "postgres.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
+#include <netinet/in.h>
 
 #include "http_guard.h"
 #include "settings.h"
@@ -205,12 +207,18 @@ url_host_port(CURLU *parsed, HostPort *result)
 
 /*
  * A literal address can be judged without opening a socket. A host of digits and dots or with a colon is
- * meant as an address; anything else is a name, to be judged when it is resolved.
+ * meant as an address; so is what the C library would read as one: libcurl writes numbers in hex, in octal and
+ * in short forms out, but not where part of one is percent-encoded. Anything else is a name, to be judged when
+ * it is resolved.
  */
 static bool
-is_literal_address(const char *host)
+is_private_literal(const char *host)
 {
-	return strchr(host, ':') != NULL || strspn(host, "0123456789.") == strlen(host);
+	struct sockaddr_in in4 = {.sin_family = AF_INET};
+
+	if (strchr(host, ':') != NULL || strspn(host, "0123456789.") == strlen(host))
+		return http_guard_text_private(host);
+	return inet_aton(host, &in4.sin_addr) != 0 && http_guard_address_private((struct sockaddr *) &in4);
 }
 
 /*
@@ -236,7 +244,7 @@ refusal(CURLU *parsed, bool *host_allowed)
 		return "URL is not https";
 	if (strcmp(scheme, "https") != 0 && !*host_allowed)
 		return "URL is not https and its host is not in payout.allow_hosts";
-	if (is_literal_address(target.host) && !http_guard_text(target.host, *host_allowed))
+	if (!*host_allowed && is_private_literal(target.host))
 		return "address is private and not in payout.allow_hosts";
 	return NULL;
 }

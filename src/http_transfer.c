@@ -344,7 +344,11 @@ set_request_options(HttpTransfer *transfer, const HttpRequest *req, char *error,
 		SET_OR_FAIL(easy, CURLOPT_HTTPGET, 1L);
 
 	if (req->ca_file != NULL)
+	{
+		/* these authorities and no other: libcurl would go on to the system's folder of them */
 		SET_OR_FAIL(easy, CURLOPT_CAINFO, req->ca_file);
+		SET_OR_FAIL(easy, CURLOPT_CAPATH, NULL);
+	}
 	if (req->client_certificate != NULL)
 	{
 		SET_OR_FAIL(easy, CURLOPT_SSLCERTTYPE, "PEM");
