@@ -30,6 +30,11 @@ select count(distinct (b.txid, b.state)) from (select * from payout.register_bat
 	union all select * from payout.register_batch('BATCHES001', jsonb_build_array(test.batch_item('QB1', '10000'), test.batch_item('QB3', '90000')))) b;
 select test.sqlstate_of(format('select payout.register_batch(%L, %L::jsonb)', m, i)) from (values ('BATCHES001', '{}'), ('BATCHES001', null), ('BATCHES001', '7'), ('NOMERCHANT', '[]'),
 	('BATCHES001', (select jsonb_agg(1) from generate_series(1, 10001))::text), ('BATCHES001', '[]')) v (m, i);
+-- bounds: nesting, and bytes of all items together
+select ordinal, state, sqlstate, message from payout.register_batch('BATCHES001', jsonb_build_array(test.batch_item('QBN1', '5', '{"reference_no": []}'), test.batch_item('QBN2', '5', '{"beneficiary_name": {"a": 1}}'),
+	test.batch_item('QBN3', '5', '{"amount": [5]}'), test.batch_item('QBN4', '5', jsonb_build_object('description', (repeat('[', 500) || repeat(']', 500))::jsonb)), test.batch_item('QBN5', '5', '{"options": {"a": {}}}')));
+select test.sqlstate_of(format('select payout.register_batch(%L, jsonb_build_array(jsonb_build_object(%L, repeat(%L, %s))))', 'BATCHES001', 'description', 'x', n)) from unnest('{16777000,16777200}'::integer[]) n;
+select count(*) from payout.payout where reference_no like 'QBN%' or reference_no = '[]';
 -- rules of the merchant
 select payout.alter_merchant('BATCHES001', '{"limits": {"online": {"min": 100, "max": 30000}, "daily_total": 40000}}') is not null as altered;
 select ordinal, state, sqlstate from payout.register_batch('BATCHES001', jsonb_build_array(test.batch_item('QBL1', '99.99'), test.batch_item('QBL2', '100'), test.batch_item('QBL3', '30000.01'), test.batch_item('QBL4', '30000')));

@@ -30,6 +30,9 @@ select test.call(test.headers(jsonb_build_object('Authorization', t))) from unne
 	'Bearer ' || payout.issue_token('INCH2'), 'Bearer 9' || payout.issue_token('INCH')]) t;
 -- a good token, a wrong signature
 select test.call(test.headers(jsonb_build_object('Authorization', 'Bearer ' || payout.issue_token('INCH'), 'X-SIGNATURE', s))) from unnest(array['x', '', 'AAAA', repeat('A', 10000), repeat('0', 128)]) s;
+-- two headers of one name; external ids that are none
+select test.call(test.headers('{"x-signature": "y"}')), test.call(test.headers('{"x-signature": null}'));
+select left(i, 9) as id, test.call(test.headers(jsonb_build_object('X-EXTERNAL-ID', i))) from unnest(array[repeat('1', 64), repeat('1', 65), 'a b', E'a\tb', 'é']) i;
 -- token requests: no key of the bank, no signature of it
 select test.call(jsonb_build_object('x-timestamp', test.stamp(), 'x-client-key', 'K', 'x-signature', 'AAAA'), '{"grantType": "client_credentials"}', '/v1.0/access-token/b2b');
 select payout.set_secret('channel:INCH', 'bank_public_key', 'not a key at all');
@@ -64,6 +67,28 @@ select external_id, items, unknown_items from payout.notice where channel_id = '
 select test.notice(test.bulk('I1', jsonb_build_array(test.item('I1'), test.item('I2', '4042011'), test.item('I3', '5002000'))), 'F1'), test.state('I1', 'I2', 'I3', 'I4');
 select test.notice(test.bulk('I1', jsonb_build_array(test.item('I4'))), 'F1'), test.state('I4');
 select test.notice(test.bulk('I1', jsonb_build_array(test.item('I1'))), 'F2'), test.state('I1'), test.money('I1');
+-- whoever repeats a signed call changes what is not signed: the external id, the case of names, blanks of the body
+create function test.repeated(p_body text, p_id text) returns text[] language plpgsql as $$
+declare
+	s text := test.stamp();
+	h jsonb := jsonb_build_object('x-timestamp', s, 'x-partner-id', 'P', 'authorization', 'Bearer ' || payout.issue_token('INCH'));
+begin
+	h := h || jsonb_build_object('x-signature', replace(encode(test.hmac('a-shared-client-secret', convert_to(format('POST:%s:%s:%s:%s', '/snap/v1.0/transfer-interbank-bulk/notify',
+		substr(h ->> 'authorization', 8), encode(sha256(convert_to(replace(p_body, ' ', ''), 'UTF8')), 'hex'), s), 'UTF8')), 'base64'), E'\n', ''));
+	return array[test.call(h || jsonb_build_object('X-External-Id', p_id), p_body), test.call(h || jsonb_build_object('x-external-id', p_id || 'X'), p_body),
+		test.call((h - 'x-partner-id') || jsonb_build_object('X-EXTERNAL-ID', p_id || 'Y', 'X-PARTNER-ID', 'Q'), p_body || ' ')];
+end $$;
+select test.repeated('{"bulkId": "x", "partnerBulkId": "y", "bulkObject": []}', 'R1');
+select external_id from payout.notice where channel_id = 'INCH' and external_id like 'R%';
+-- what is older than 90 days is forgotten, not all at once
+insert into payout.notice (channel_id, day, external_id, signature_digest) select 'INCH', payout.jakarta_day(now()) - d, 'OLD' || d || '/' || i, sha256(convert_to(d || '/' || i, 'UTF8'))
+	from unnest('{89,90,91,400}'::integer[]) d, generate_series(1, 60) i;
+select test.notice('{"bulkId": "p", "partnerBulkId": "y", "bulkObject": []}', 'P1'), (select count(*) from payout.notice where external_id like 'OLD%');
+select split_part(external_id, '/', 1) as age, count(*) from payout.notice where external_id like 'OLD%' group by 1 order by 1;
+select test.notice('{"bulkId": "q", "partnerBulkId": "y", "bulkObject": []}', 'P2'), test.notice('{"bulkId": "r", "partnerBulkId": "y", "bulkObject": []}', 'P1');
+select split_part(external_id, '/', 1) as age, count(*) from payout.notice where external_id like 'OLD%' group by 1 order by 1;
+-- functions inside, called without a channel
+select payout.issue_token(null), payout.token_valid(null, payout.issue_token('INCH')), payout.bank_client_valid(null, 'a', 'b', 'c'), payout.notice_signature_valid(null, 'POST', '/', 't', '', 's', 'x');
 -- another amount, account, batch, a stranger's TXID: no payout of ours
 select test.notice(test.bulk('I1', jsonb_build_array(test.item('I5', '2002000', '{"amount": {"value": "1.00"}}'), test.item('I5', '2002000', '{"beneficiaryAccountNo": "1"}'), test.item('I5', '2002000', '{"originalPartnerReferenceNo": "X"}'))), 'F3'), test.state('I5');
 select test.notice(replace(test.bulk('I1', jsonb_build_array(test.item('I5'))), (test.payout('I1')).batch_id::text, payout.new_id()::text), 'F4'), test.state('I5');

@@ -38,6 +38,7 @@ begin
 			and payout.is_text(i.account_no, 1, 34, 'id') and payout.is_text(i.beneficiary_name, 1, 100, 'text')
 			and payout.is_text(coalesce(i.beneficiary_phone, '0'), 1, 20, 'phone') and payout.is_text(coalesce(i.description, '-'), 1, 100, 'text')
 			and coalesce(i.method, 'online') = 'online'
+			and not i.value @? 'strict $.* ? (@.type() == "object" || @.type() == "array")'
 			and i.value - '{reference_no,amount,bank_code,account_no,beneficiary_name,method,beneficiary_phone,description}'::text[] = '{}', false)
 			and row_number() over (partition by i.reference_no order by i.ordinal) = 1
 	from item i;
@@ -55,8 +56,8 @@ declare
 	result payout.batch_registration;
 	started timestamptz := payout.clock();
 begin
-	if p_items is null or jsonb_typeof(p_items) <> 'array' or jsonb_array_length(p_items) > 10000 then
-		raise exception 'argument "items" is not an array of at most 10000 items'
+	if p_items is null or jsonb_typeof(p_items) <> 'array' or jsonb_array_length(p_items) > 10000 or pg_column_size(p_items) > 16777216 then
+		raise exception 'argument "items" is not an array of at most 10000 items and 16 MiB'
 			using errcode = 'PY016', hint = 'Each item is an object with the names of payout.register''s arguments.';
 	end if;
 	with item as materialized (
@@ -102,11 +103,15 @@ declare
 	unknown_key text := (select k from jsonb_object_keys(case jsonb_typeof(p_item) when 'object' then p_item else '{"": 0}' end) k
 		where k <> all ('{reference_no,amount,bank_code,account_no,beneficiary_name,method,beneficiary_phone,scheduled_at,description,options}')
 		order by k limit 1);
+	nested_key text := (select k from jsonb_object_keys(case jsonb_typeof(p_item) when 'object' then p_item else '{"": 0}' end) k
+		where k <> 'options' and jsonb_typeof(p_item -> k) in ('object', 'array') order by k limit 1);
 begin
 	if jsonb_typeof(p_item) <> 'object' then
 		return row(p_ordinal, null, null, 'PY016', 'the item is not an object')::payout.batch_registration;
 	elsif unknown_key is not null then
 		return row(p_ordinal, null, null, 'PY016', format('"%s" is not an argument of payout.register', unknown_key))::payout.batch_registration;
+	elsif nested_key is not null then
+		return row(p_ordinal, null, null, 'PY016', format('"%s" is neither text nor number', nested_key))::payout.batch_registration;
 	end if;
 	p := payout.do_register(p_merchant_id, p_item ->> 'reference_no', (p_item ->> 'amount')::numeric, p_item ->> 'bank_code',
 		p_item ->> 'account_no', p_item ->> 'beneficiary_name', coalesce(p_item ->> 'method', 'online'), p_item ->> 'beneficiary_phone',

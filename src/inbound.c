@@ -63,10 +63,14 @@ static char *
 channel_secret(const char *channel_id, const char *name, SnapEncoding *encoding)
 {
 	Oid types[] = {TEXTOID, TEXTOID};
-	Datum values[] = {CStringGetTextDatum(channel_id), CStringGetTextDatum(name)};
+	Datum values[2];
 	char *secret = NULL;
 	MemoryContext caller = CurrentMemoryContext;
 
+	if (channel_id == NULL)
+		return NULL;
+	values[0] = CStringGetTextDatum(channel_id);
+	values[1] = CStringGetTextDatum(name);
 	SPI_connect();
 	if (SPI_execute_with_args(
 			"select s.sealed, payout.option_text('channel', c.options, 'signature_encoding')"
@@ -127,6 +131,8 @@ payout_issue_token(PG_FUNCTION_ARGS)
 	char mac[65];
 	long long ends_s = payout_unix_ms() / 1000 + TOKEN_LIFE_S;
 
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
 	token_mac(argument(fcinfo, 0), ends_s, mac);
 	PG_RETURN_TEXT_P(cstring_to_text(psprintf("%lld.%s", ends_s, mac)));
 }
@@ -140,7 +146,7 @@ payout_token_valid(PG_FUNCTION_ARGS)
 	char mac[65];
 	long long ends_s;
 
-	if (dot == NULL || strlen(token) > TOKEN_SIZE || strlen(dot + 1) != 64)
+	if (PG_ARGISNULL(0) || dot == NULL || strlen(token) > TOKEN_SIZE || strlen(dot + 1) != 64)
 		PG_RETURN_BOOL(false);
 	ends_s = strtoll(token, NULL, 10);
 	token_mac(argument(fcinfo, 0), ends_s, mac);

@@ -11,9 +11,13 @@ create table payout.notice (
 	batch_id text,
 	items integer not null default 0,
 	unknown_items integer not null default 0,
-	primary key (channel_id, day, external_id)
+	signature_digest bytea not null,
+	primary key (channel_id, day, external_id),
+	unique (channel_id, signature_digest)
 );
-comment on table payout.notice is 'notices received from banks; its key refuses a repeated X-EXTERNAL-ID of the same day';
+comment on table payout.notice is 'notices received from banks in the last 90 days; its keys refuse a repeated X-EXTERNAL-ID of the same day, and a repeated signature';
+comment on column payout.notice.day is 'the day in Jakarta of the X-TIMESTAMP, which is signed: a repeat after midnight is of the same day';
+comment on column payout.notice.signature_digest is 'SHA-256 of the X-SIGNATURE: the external id itself is not signed, so a repeat could carry another';
 comment on column payout.notice.unknown_items is 'items that match no payout of ours in reference, batch, amount and account';
 
 create function payout.read_json(body text) returns jsonb
@@ -68,26 +72,31 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
 	header jsonb;
-	service text := case when p_path ~ '/access-token/b2b$' then '73' when p_path ~ '/transfer-interbank-bulk/notify$' then '21' end;
+	ambiguous boolean;
+	service text := case when octet_length(p_path) > 2000 then null
+		when p_path ~ '/access-token/b2b$' then '73' when p_path ~ '/transfer-interbank-bulk/notify$' then '21' end;
 	missing text;
 begin
-	if service is null or octet_length(p_path) > 2000 then
+	if service is null then
 		return payout.snap_answer('00', 404, '00', 'Not Found');
 	elsif p_method is distinct from 'POST' then
 		return payout.snap_answer(service, 405, '00', 'Requested Function Is Not Supported');
 	elsif not exists (select from payout.channel c where c.channel_id = p_channel_id) then
 		return payout.snap_answer(service, 401, '00', 'Unauthorized. [unknown channel]');
-	elsif p_headers is null or jsonb_typeof(p_headers) <> 'object' or octet_length(p_headers::text) > 65536
+	elsif p_headers is null or jsonb_typeof(p_headers) <> 'object' or pg_column_size(p_headers) > 65536
 		or octet_length(coalesce(p_body, '')) > 1048576 then
 		return payout.snap_answer(service, 400, '00', 'Bad Request');
 	end if;
-	select coalesce(jsonb_object_agg(lower(h.key), h.value), '{}') into header
+	select coalesce(jsonb_object_agg(lower(h.key), h.value), '{}'), count(*) <> count(distinct lower(h.key)) into header, ambiguous
 	from jsonb_each_text(p_headers) h where h.value is not null;
 	select n into missing
 	from unnest(case service when '73' then '{x-timestamp,x-client-key,x-signature}'::text[]
 				else '{authorization,x-timestamp,x-signature,x-partner-id,x-external-id}'::text[] end) n
 	where coalesce(header ->> n, '') = '' limit 1;
-	if missing is not null then
+	-- Two headers of one name: whoever looks at the other one than we do sees another request.
+	if ambiguous then
+		return payout.snap_answer(service, 400, '00', 'Bad Request');
+	elsif missing is not null then
 		return payout.snap_answer(service, 400, '02', 'Invalid Mandatory Field ' || missing);
 	elsif payout.snap_time(header ->> 'x-timestamp') is null then
 		return payout.snap_answer(service, 400, '01', 'Invalid Field Format x-timestamp');
@@ -126,17 +135,18 @@ as $$
 declare
 	token text := regexp_replace(p_header ->> 'authorization', '^[Bb]earer +', '');
 	notice jsonb;
-	given_id text := left(p_header ->> 'x-external-id', 64);
-	today date := payout.jakarta_day(clock_timestamp());
+	given_id text := p_header ->> 'x-external-id';
+	signed_on date := payout.jakarta_day(payout.snap_time(p_header ->> 'x-timestamp'));
 begin
-	if not payout.token_valid(p_channel_id, token) then
+	if not coalesce(payout.is_text(given_id, 1, 64, 'visible'), false) then
+		return payout.snap_answer('21', 400, '01', 'Invalid Field Format x-external-id');
+	elsif not payout.token_valid(p_channel_id, token) then
 		return payout.snap_answer('21', 401, '01', 'Access Token Invalid');
 	elsif not payout.notice_signature_valid(p_channel_id, 'POST', p_path, token, coalesce(p_body, ''),
 											p_header ->> 'x-timestamp', p_header ->> 'x-signature') then
 		return payout.snap_answer('21', 401, '00', 'Unauthorized. [signature]');
 	end if;
-	insert into payout.notice (channel_id, day, external_id) values (p_channel_id, today, given_id) on conflict do nothing;
-	if not found then
+	if not payout.remember_notice(p_channel_id, signed_on, given_id, p_header ->> 'x-signature') then
 		return payout.snap_answer('21', 409, '00', 'Conflict');
 	end if;
 	notice := payout.read_json(p_body);
@@ -150,12 +160,37 @@ begin
 	set bank_batch_no = notice ->> 'bulkId', batch_id = notice ->> 'partnerBulkId',
 		items = jsonb_array_length(notice -> 'bulkObject'),
 		unknown_items = payout.apply_notice(p_channel_id, notice)
-	where n.channel_id = p_channel_id and n.day = today and n.external_id = given_id;
+	where n.channel_id = p_channel_id and n.day = signed_on and n.external_id = given_id;
 	return payout.snap_answer('21', 200, '00', 'Successful',
 		jsonb_build_object('bulkId', notice ->> 'bulkId', 'partnerBulkId', notice ->> 'partnerBulkId'));
 end
 $$;
 comment on function payout.answer_notice(text, text, jsonb, text) is 'answers service 21: verifies the notice, then believes it item by item';
+
+-- A signature is good for 300 s around its timestamp and is remembered for 90 days, so no repeat is taken twice. Each notice
+-- removes some old ones: as many as come in, at least.
+create function payout.remember_notice(p_channel_id text, p_day date, p_external_id text, p_signature text) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	-- A signature in hex may be written in either case.
+	insert into payout.notice (channel_id, day, external_id, signature_digest)
+	values (p_channel_id, p_day, p_external_id, sha256(convert_to(lower(p_signature), 'UTF8')))
+	on conflict do nothing;
+	if not found then
+		return false;
+	end if;
+	with old as (
+		select n.day, n.external_id from payout.notice n
+		where n.channel_id = p_channel_id and n.day < payout.jakarta_day(clock_timestamp()) - 90
+		order by n.day limit 100
+		for update skip locked)
+	delete from payout.notice n using old where n.channel_id = p_channel_id and n.day = old.day and n.external_id = old.external_id;
+	return true;
+end
+$$;
+comment on function payout.remember_notice(text, date, text, text) is 'notes a notice down and forgets some that are older than 90 days; false when it has come before';
 
 create function payout.apply_notice(p_channel_id text, p_notice jsonb) returns integer
 language plpgsql
