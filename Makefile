@@ -174,7 +174,7 @@ $(EXTENSION_SQL): $(SQL_FILES:%=src/%.sql) Makefile
 
 # ---------------------------------------------------------------------------
 # Commands. Each works in a private copy of the tree and drops root by itself; see
-# test/tools/enter.sh. PART=regress|isolation|tap|unit|sandbox|lists and TESTS="..." narrow
+# test/tools/enter.sh. PART=regress|isolation|tap|unit|sandbox|fuzz|lists and TESTS="..." narrow
 # `make test`; BUILD_DIR=... keeps the copy, and builds faster the next time.
 
 ENTER = bash test/tools/enter.sh
@@ -183,11 +183,11 @@ demo:
 	@$(ENTER) test/demo/demo.sh
 
 test:
-	@$(ENTER) test/tools/test.sh
+	@$(ENTER) --packages fuzz test/tools/test.sh
 
 # LONG=1 tells the tests to go through all cases instead of a selection.
 test-long:
-	@LONG=1 $(ENTER) test/tools/test.sh
+	@LONG=1 $(ENTER) --packages fuzz test/tools/test.sh
 	@LONG=1 $(ENTER) --packages sanitize test/tools/sanitize.sh
 
 sanitize:
@@ -199,6 +199,13 @@ crashtest:
 
 crashtest-selfcheck:
 	@SECONDS_TO_RUN=$(SECONDS) SEED=$(SEED) $(ENTER) test/simulate/crashtest.sh --selfcheck
+
+# SECONDS=60 for each target; TARGET="answer url code token sign items notice text sqlsmith": some of them.
+fuzz:
+	@SECONDS_TO_RUN=$(SECONDS) TARGET="$(TARGET)" $(ENTER) --packages fuzz test/fuzz/fuzz.sh
+
+sqlsmith:
+	@SECONDS_TO_RUN=$(SECONDS) TARGET=sqlsmith $(ENTER) --packages fuzz test/fuzz/fuzz.sh
 
 bench:
 	@$(ENTER) test/bench/bench.sh
@@ -223,8 +230,8 @@ check-lists:
 clean: clean-programs
 
 clean-programs:
-	@for folder in test/unit test/sandbox test/simulate test/bench; do \
+	@for folder in test/unit test/sandbox test/simulate test/bench test/fuzz; do \
 		if [ -f $$folder/Makefile ]; then $(MAKE) -s -C $$folder clean; fi; \
 	done
 
-.PHONY: all install uninstall installcheck clean clean-programs demo test test-long sanitize crashtest crashtest-selfcheck bench coverage unit format check-format check-lists
+.PHONY: all install uninstall installcheck clean clean-programs demo test test-long sanitize crashtest crashtest-selfcheck fuzz sqlsmith bench coverage unit format check-format check-lists

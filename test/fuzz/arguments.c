@@ -132,11 +132,51 @@ fill_in(Text *text, const char *name, const char *value)
 
 /* ---- mutation ---- */
 
-static const char *const words[] = {"null", "true", "{}", "[]", "\"\"", "{\"\":0}", "\\u0000", "\\ud800", "\\u00e9", "1e400", "-0",
-									"1e-400", "99999999999999999999", "0.001", "NaN", "Infinity", "\"", "\\", ",", ":", "[[[[[[[[",
-									"]]]]", "'", "$1", "--", "%s%n", "\xc3\xa9", "\xe2\x80\xae", "\xf0\x9f\x98\x80", "\x01", "\n", "\t",
-									" ", "options", "scheduled_at", "infinity", "epoch", "2026-01-31T09:15:00+07:00", "2042011",
-									"2002000", "4042011", "MERCHANT01", "overbooking", "https://", "-----BEGIN PUBLIC KEY-----"};
+static const char *const words[] = {"null",
+									"true",
+									"{}",
+									"[]",
+									"\"\"",
+									"{\"\":0}",
+									"\\u0000",
+									"\\ud800",
+									"\\u00e9",
+									"1e400",
+									"-0",
+									"1e-400",
+									"99999999999999999999",
+									"0.001",
+									"NaN",
+									"Infinity",
+									"\"",
+									"\\",
+									",",
+									":",
+									"[[[[[[[[",
+									"]]]]",
+									"'",
+									"$1",
+									"--",
+									"%s%n",
+									"\xc3\xa9",
+									"\xe2\x80\xae",
+									"\xf0\x9f\x98\x80",
+									"\x01",
+									"\n",
+									"\t",
+									" ",
+									"options",
+									"scheduled_at",
+									"infinity",
+									"epoch",
+									"2026-01-31T09:15:00+07:00",
+									"2042011",
+									"2002000",
+									"4042011",
+									"MERCHANT01",
+									"overbooking",
+									"https://",
+									"-----BEGIN PUBLIC KEY-----"};
 
 static void
 mutate_once(Text *text)
@@ -184,11 +224,44 @@ mutate_once(Text *text)
 	}
 }
 
-static const char *const values[] = {"null", "true", "0", "-1", "1e400", "1e-400", "1e131071", "99999999999999999999", "0.001", "10000", "10000.00", "\"\"", "\" \"", "\"NaN\"",
-									 "\"Infinity\"", "\"1e5\"", "\"-5\"", "\"\\u00e9\"", "\"\\u202e\\n\"", "\"' or 1 = 1 --\"", "\"%s%n\"", "{}", "[]",
-									 "[[[[1]]]]", "{\"a\": {\"a\": {}}}", "\"infinity\"", "\"2026-12-31T00:00:00Z\"", "\"epoch\"", "\"294277-01-01\"", "\"CENA\"",
-									 "\"OWNB\"", "\"overbooking\"", "\"online\"", "\"2002000\"", "\"5002000\"", "\"F1\"",
-									 "\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\""};
+static const char *const values[] = {
+	"null",
+	"true",
+	"0",
+	"-1",
+	"1e400",
+	"1e-400",
+	"1e131071",
+	"99999999999999999999",
+	"0.001",
+	"10000",
+	"10000.00",
+	"\"\"",
+	"\" \"",
+	"\"NaN\"",
+	"\"Infinity\"",
+	"\"1e5\"",
+	"\"-5\"",
+	"\"\\u00e9\"",
+	"\"\\u202e\\n\"",
+	"\"' or 1 = 1 --\"",
+	"\"%s%n\"",
+	"{}",
+	"[]",
+	"[[[[1]]]]",
+	"{\"a\": {\"a\": {}}}",
+	"\"infinity\"",
+	"\"2026-12-31T00:00:00Z\"",
+	"\"epoch\"",
+	"\"294277-01-01\"",
+	"\"CENA\"",
+	"\"OWNB\"",
+	"\"overbooking\"",
+	"\"online\"",
+	"\"2002000\"",
+	"\"5002000\"",
+	"\"F1\"",
+	"\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\""};
 
 /* Puts another value after one of the colons, so that JSON mostly stays JSON. */
 static void
@@ -303,7 +376,8 @@ call(const char *sql, const char *const *arguments, int count, const char *const
 		}
 	}
 	if (!fine)
-		report(PQstatus(connection) == CONNECTION_OK ? sqlstate : "the server is gone", sql, arguments, count);
+		report(PQstatus(connection) == CONNECTION_OK ? sqlstate : "the server is gone", sql, arguments,
+			   count);
 	if (!fine && PQresultStatus(result) == PGRES_FATAL_ERROR)
 		printf("  %s", PQresultErrorMessage(result));
 	PQclear(result);
@@ -357,19 +431,21 @@ fuzz_notice(void)
 	make_input(&body);
 	if (!snap_timestamp(time(NULL), -1, stamp, sizeof(stamp)))
 		die("timestamp");
-	(void) snap_sign_symmetric("a-shared-client-secret", "POST", path, bank_token, body.bytes, strlen(body.bytes),
-							   stamp, SNAP_ENCODING_BASE64, signature, sizeof(signature));
-	snprintf(headers.bytes, sizeof(headers.bytes),
-			 "{\"X-TIMESTAMP\": \"%s\", \"X-SIGNATURE\": \"%s\", \"X-PARTNER-ID\": \"P\", \"X-CLIENT-KEY\": \"K\","
-			   " \"X-EXTERNAL-ID\": \"%ld-%lu\", \"Authorization\": \"Bearer %s\"}",
-			   stamp, signature, executions, (unsigned long) random_state, bank_token);
+	(void) snap_sign_symmetric("a-shared-client-secret", "POST", path, bank_token, body.bytes,
+							   strlen(body.bytes), stamp, SNAP_ENCODING_BASE64, signature, sizeof(signature));
+	snprintf(
+		headers.bytes, sizeof(headers.bytes),
+		"{\"X-TIMESTAMP\": \"%s\", \"X-SIGNATURE\": \"%s\", \"X-PARTNER-ID\": \"P\", \"X-CLIENT-KEY\": \"K\","
+		" \"X-EXTERNAL-ID\": \"%ld-%lu\", \"Authorization\": \"Bearer %s\"}",
+		stamp, signature, executions, (unsigned long) random_state, bank_token);
 	headers.size = strlen(headers.bytes);
 	if (random_below(4) == 0)
 		for (size_t n = 1 + random_below(4); n > 0; n--)
 			mutate_once(&headers);
-	call("select case when a.status between 200 and 599 and a.body::json ->> 'responseCode' is not null then null else 'XX999' end"
-		 " from payout.bank_notification('BANK1', $1, $2, $3::jsonb, $4) a",
-		 arguments, 4, allowed);
+	call(
+		"select case when a.status between 200 and 599 and a.body::json ->> 'responseCode' is not null then null else 'XX999' end"
+		" from payout.bank_notification('BANK1', $1, $2, $3::jsonb, $4) a",
+		arguments, 4, allowed);
 }
 
 /* Every place where a caller gives a text; $1 is hostile, the rest is right. XX999: what must never be. */
@@ -436,9 +512,9 @@ fuzz_text(void)
 static void
 find_payout(void)
 {
-	PGresult *result = PQexec(connection,
-							  "select p.txid, p.batch_id, p.account_no, p.amount from payout.payout p"
-							  " where p.state = 'processing' order by random() limit 1");
+	PGresult *result =
+		PQexec(connection, "select p.txid, p.batch_id, p.account_no, p.amount from payout.payout p"
+						   " where p.state = 'processing' order by random() limit 1");
 
 	if (PQresultStatus(result) != PGRES_TUPLES_OK)
 		die("payouts");
@@ -463,7 +539,9 @@ main(int argc, char **argv)
 		fprintf(stderr, "usage: arguments CONNINFO items|notice|text SECONDS SEED CORPUS-FOLDER\n");
 		return 2;
 	}
-	target = strcmp(argv[2], "items") == 0 ? fuzz_items : strcmp(argv[2], "notice") == 0 ? fuzz_notice : fuzz_text;
+	target = strcmp(argv[2], "items") == 0	  ? fuzz_items
+			 : strcmp(argv[2], "notice") == 0 ? fuzz_notice
+											  : fuzz_text;
 	ends = time(NULL) + atoi(argv[3]);
 	random_state = strtoull(argv[4], NULL, 10);
 	read_seeds(argv[5]);
@@ -476,8 +554,8 @@ main(int argc, char **argv)
 			find_payout();
 		target();
 	}
-	printf("arguments: target=%s seed=%s executions=%ld refused_early=%ld findings=%d\n", argv[2], argv[4], executions,
-		   refused_early, findings);
+	printf("arguments: target=%s seed=%s executions=%ld refused_early=%ld findings=%d\n", argv[2], argv[4],
+		   executions, refused_early, findings);
 	PQfinish(connection);
 	return findings == 0 ? 0 : 1;
 }

@@ -12,14 +12,14 @@
 #include <stdlib.h>
 
 /* A property of the code under test; libFuzzer keeps the input that breaks it. */
-#define REQUIRE(condition)                                                                \
-	do                                                                                    \
-	{                                                                                     \
-		if (!(condition))                                                                 \
-		{                                                                                 \
+#define REQUIRE(condition)                                                                 \
+	do                                                                                     \
+	{                                                                                      \
+		if (!(condition))                                                                  \
+		{                                                                                  \
 			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition); \
-			abort();                                                                      \
-		}                                                                                 \
+			abort();                                                                       \
+		}                                                                                  \
 	} while (0)
 
 extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -66,14 +66,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 							sizeof(right)))
 	{
 		REQUIRE(snap_verify_symmetric(secret, method, path, token, body, size, timestamp, encoding, right));
-		REQUIRE(!snap_verify_symmetric(secret, method, path, token, body, size, timestamp, encoding,
-									   signature) ||
-				strlen(right) == strlen(signature));
-		REQUIRE(!snap_verify_symmetric("another", method, path, token, body, size, timestamp, encoding, right));
+		REQUIRE(
+			!snap_verify_symmetric(secret, method, path, token, body, size, timestamp, encoding, signature) ||
+			strlen(right) == strlen(signature));
+		REQUIRE(
+			!snap_verify_symmetric("another", method, path, token, body, size, timestamp, encoding, right));
 	}
 	else
-		REQUIRE(!snap_verify_symmetric(secret, method, path, token, body, size, timestamp, encoding,
-									   signature));
+		REQUIRE(
+			!snap_verify_symmetric(secret, method, path, token, body, size, timestamp, encoding, signature));
 	REQUIRE(!snap_verify_token(key, token, timestamp, encoding, signature));
 	REQUIRE(!snap_verify_asymmetric(key, method, path, body, size, timestamp, encoding, signature));
 

@@ -46,7 +46,7 @@ means_private_address(const char *host)
 	if (getaddrinfo(bare, NULL, &hints, &found) != 0)
 		return false;
 	for (struct addrinfo *a = found; a != NULL; a = a->ai_next)
-		private = private || http_guard_address_private(a->ai_addr);
+	private = private || http_guard_address_private(a->ai_addr);
 	freeaddrinfo(found);
 	return private;
 }

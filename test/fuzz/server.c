@@ -25,8 +25,8 @@ static Chunk chunks = {&chunks, &chunks};
 void *
 palloc_extended(Size size, int flags)
 {
-	Chunk *chunk = (flags & MCXT_ALLOC_ZERO) != 0 ? calloc(1, sizeof(Chunk) + size)
-												  : malloc(sizeof(Chunk) + size);
+	Chunk *chunk =
+		(flags & MCXT_ALLOC_ZERO) != 0 ? calloc(1, sizeof(Chunk) + size) : malloc(sizeof(Chunk) + size);
 
 	REQUIRE(chunk != NULL && size <= MaxAllocSize);
 	chunk->next = chunks.next;

@@ -43,7 +43,7 @@ copy_tree()
 	find "$BUILD_DIR/tree" -type f ! -name '*.o' ! -name '*.d' ! -name '*.so' -delete
 	tar --create --directory="$top" --exclude=./.git --exclude='*.o' --exclude='*.d' --exclude='*.so' \
 		--exclude='./payout--*.sql' --exclude=./test/sandbox/sandbox --exclude=./test/sandbox/relay --exclude=./test/simulate/client \
-		--exclude=./test/bench/flush --exclude=./test/bench/bare_notify --exclude=./test/bench/first_byte . |
+		--exclude=./test/bench/flush --exclude=./test/bench/bare_notify --exclude=./test/bench/first_byte --exclude=./test/fuzz/build . |
 		tar --extract --directory="$BUILD_DIR/tree" --no-same-owner
 }
 

@@ -9,7 +9,7 @@ formatter=clang-format-14
 bash test/tools/packages.sh format
 
 shopt -s nullglob
-files=(src/*.[ch] test/bench/*.[ch] test/sandbox/*.[ch] test/simulate/*.[ch] test/unit/*.[ch])
+files=(src/*.[ch] test/bench/*.[ch] test/fuzz/*.[ch] test/sandbox/*.[ch] test/simulate/*.[ch] test/unit/*.[ch])
 if [ ${#files[@]} -eq 0 ]; then
 	echo "format.sh: no C sources"
 	exit 0

@@ -2,9 +2,10 @@
 # Installs the Debian packages the project needs, and only those that are missing.
 # Where nothing is missing it asks for nothing: no network, no root.
 #
-# usage: packages.sh [sanitize | format]...
+# usage: packages.sh [sanitize | fuzz | format]...
 #   without an argument: what building and testing need
 #   sanitize: the analysers of `make sanitize` as well
+#   fuzz:     what `make test` and `make fuzz` need beyond: libFuzzer, sqlsmith
 #   format:   the formatter of `make format`, alone
 set -euo pipefail
 
@@ -27,6 +28,7 @@ build_packages=(
 	openssl
 )
 sanitize_packages=(valgrind clang)
+fuzz_packages=(clang-14 libclang-rt-14-dev sqlsmith)
 format_packages=(clang-format-14)
 
 # While this file is there, Debian's package makes and starts no database cluster of its own.
@@ -102,6 +104,7 @@ fi
 for group in "$@"; do
 	case $group in
 		sanitize) wanted+=("${build_packages[@]}" "${sanitize_packages[@]}") ;;
+		fuzz) wanted+=("${build_packages[@]}" "${fuzz_packages[@]}") ;;
 		format) wanted+=("${format_packages[@]}") ;;
 		*)
 			echo "packages.sh: unknown group \"$group\"" >&2

@@ -2,7 +2,7 @@
 # The body of `make test`, started by enter.sh in a private copy of the tree. Runs every kind of
 # test there is and ends with one line, "N passed, N failed", over all of them.
 #
-# PART=lists|unit|sandbox|regress|isolation|tap|crash   one kind alone (several: PART="regress tap")
+# PART=lists|unit|sandbox|fuzz|regress|isolation|tap|crash   one kind alone (several: PART="regress tap")
 # TESTS="name..."     of regress, isolation and TAP only the tests of these names, without endings
 # WERROR=0            warnings are no errors (for builds with unusual flags)
 # PROVE_JOBS=2        TAP files at a time
@@ -12,7 +12,7 @@
 set -euo pipefail
 
 tree=$PWD
-all_parts="lists unit sandbox regress isolation tap crash"
+all_parts="lists unit sandbox fuzz regress isolation tap crash"
 parts=${PART:-$all_parts}
 total_passed=0
 total_failed=0
@@ -188,6 +188,19 @@ part_unit()
 		return
 	fi
 	run_counting unit make -s -C test/unit check
+}
+
+# Each target for a few seconds (LONG=1: ten minutes).
+part_fuzz()
+{
+	local seconds=3
+	if [ "${LONG:-0}" = 1 ]; then
+		seconds=600
+	fi
+	headline "fuzzing"
+	need_extension || return 0
+	need_sandbox || return 0
+	SECONDS_TO_RUN=${FUZZ_SECONDS:-$seconds} TARGET= run_counting fuzz bash test/fuzz/fuzz.sh
 }
 
 part_sandbox()
