@@ -57,6 +57,7 @@ main(void)
 	test_outcome();
 	test_backoff();
 	test_token();
+	test_address();
 	printf("1..%d\n", passed + failed);
 	printf("unit: %d passed, %d failed\n", passed, failed);
 	return failed == 0 ? 0 : 1;

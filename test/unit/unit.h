@@ -23,5 +23,6 @@ extern void test_code(void);
 extern void test_outcome(void);
 extern void test_backoff(void);
 extern void test_token(void);
+extern void test_address(void);
 
 #endif /* UNIT_H */
