@@ -79,7 +79,9 @@ for my $target (@targets)
 my $log = PayoutTest::slurp($node->logfile);
 is(join("\n", grep { /was terminated by signal|PANIC|TRAP:|server process .* exit code [^01]/ } split /\n/, $log), '', 'no process of the server died');
 # Internal errors that the server's own code makes of sqlsmith's statements are not ours, unless raised inside a function of ours.
-my @internal = grep { / XX\d{3} ERROR/ && /^(?!.*STATEMENT).*payout/m } split /^(?=\d{4}-\d\d-\d\d .* (?:ERROR|LOG|FATAL|WARNING|PANIC):)/m, $log;
+my @entries = split /^(?=\d{4}-\d\d-\d\d \S+ \S+ \[\d+\])/m, $log;
+my @internal = grep { $entries[$_] =~ / XX\d{3} ERROR/ && ($entries[$_] . ($entries[ $_ + 1 ] // '')) =~ /^\d.* XX\d{3} (?:ERROR|CONTEXT):.*payout/m } 0 .. $#entries;
+@internal = map { $entries[$_] } @internal;
 is(join('', @internal), '', 'no internal error in our functions');
 is($t->sql('select * from payout.verify()'), '', 'verify() is empty');
 done_testing();
