@@ -24,6 +24,7 @@ C_FILES = \
 	token_tries \
 	caller \
 	entry \
+	estimate \
 	escrow \
 	row \
 	row_cache \
@@ -97,6 +98,7 @@ SQL_FILES = \
 	inbound \
 	work \
 	verify \
+	access \
 	health \
 	views \
 	privileges

@@ -51,7 +51,9 @@ from (values
 	('cashout_confirm', array['cvs_code', 'token', 'cvs_reference'], array['id', 'token', 'reference'], array['test.store()', 'TOKEN', '''REF1''']),
 	('cashout_reverse', array['cvs_code', 'token', 'cvs_reference', 'reason'], array['id', 'token', 'reference', 'reason'], array['test.store()', 'TOKEN', '''REF1''', '''why''']),
 	('cvs_settlement', array['cvs_code', 'day'], array['id', 'day'], array['''BADCVS1''', '''2026-01-31''']),
-	('import_cvs_settlement', array['cvs_code', 'day', 'rows'], array['id', 'day', 'rows'], array['''BADCVS1''', '''2026-01-31''', '''[]'''])
+	('import_cvs_settlement', array['cvs_code', 'day', 'rows'], array['id', 'day', 'rows'], array['''BADCVS1''', '''2026-01-31''', '''[]''']),
+	('grant_access', array['role_name', 'kind', 'scope'], array['word', 'word', 'merchant'], array['current_user::text', '''merchant''', '''BADINPUT01''']),
+	('revoke_access', array['role_name', 'kind', 'scope'], array['word', 'word', 'merchant'], array['current_user::text', '''merchant''', '''BADINPUT01'''])
 ) as g (f, arguments, kinds, vals), lateral unnest(g.arguments, g.kinds, g.vals) with ordinality as a (argument, kind, value, n);
 
 create table test.bad (kind text, label text, value text);

@@ -1,4 +1,4 @@
--- privileges.sql: privileges: PUBLIC may do nothing; a caller is the role in force at the call; a merchant's role acts for its merchant alone, a store's for its store.
+-- privileges.sql: the door: PUBLIC may do nothing; a caller is the role in force at the call; a merchant's role acts for its merchant alone, a store's for its store.
 \getenv tree PG_ABS_SRCDIR
 \set fixture :tree /sql/include/fixture.inc
 \i :fixture
@@ -136,11 +136,11 @@ select current_user = session_user as back;
 set role payout_test_merchant;
 select (payout.balance('PRIVILEGE1')).available;
 reset role;
-delete from payout.access_grant where role_name = 'payout_test_merchant';
+delete from payout.access_grant where role_name = 'payout_test_merchant'::regrole;
 set role payout_test_merchant;
 select payout.balance('PRIVILEGE1');
 reset role;
-delete from payout.access_grant where role_name like 'payout_test_%';
+delete from payout.access_grant where role_name::text like 'payout_test_%';
 drop function test.as_definer(text);
 drop owned by payout_test_nobody, payout_test_merchant, payout_test_store, payout_test_operator, payout_test_definer, payout_test_outsider;
 drop role payout_test_member, payout_test_outsider, payout_test_nobody, payout_test_merchant, payout_test_store, payout_test_operator, payout_test_definer;

@@ -8,21 +8,51 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "caller.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
 #include "errors.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(payout_caller);
-PG_FUNCTION_INFO_V1(payout_may_read);
 PG_FUNCTION_INFO_V1(payout_may_read_all);
+PG_FUNCTION_INFO_V1(payout_readable_merchants);
+
+#define READS_ALL (ACCESS_OPERATOR | ACCESS_ANALYST)
+
+typedef struct AccessKind
+{
+	const char *name;
+	int kind;
+	bool has_scope;
+} AccessKind;
+
+static const AccessKind access_kinds[] = {
+	{"merchant", ACCESS_MERCHANT, true},
+	{"cvs", ACCESS_CVS, true},
+	{"operator", ACCESS_OPERATOR, false},
+	{"analyst", ACCESS_ANALYST, false},
+};
+
+/* Columns of payout.access_grant, and of its primary key. */
+enum
+{
+	GRANT_KIND = 1,
+	GRANT_SCOPE,
+	GRANT_ROLE
+};
 
 /* The role that called the public function now running; InvalidOid outside of one. */
 static Oid current_caller = InvalidOid;
@@ -48,79 +78,95 @@ owner_of(Oid function)
 	return owner;
 }
 
-/* Does a grant of one of the kinds reach this role? Runs as the owner. */
-static bool
-is_granted(Oid role, int kinds, const char *scope)
+static Oid
+grant_relation(Oid schema, const char *name)
 {
-	static SPIPlanPtr plan = NULL;
-	Oid types[] = {OIDOID, BOOLOID, BOOLOID, BOOLOID, BOOLOID, TEXTOID};
-	Datum values[6];
-	char nulls[6] = "     ";
-	bool granted;
+	Oid relation = get_relname_relid(name, schema);
 
-	SPI_connect();
-	if (plan == NULL)
+	if (!OidIsValid(relation))
+		elog(ERROR, "relation payout.%s is missing", name);
+	return relation;
+}
+
+/*
+ * The scopes of a kind (or this one scope of it) that are granted to a role, itself or by membership.
+ * Read like a catalog, with the newest snapshot: what was revoked is gone at once, in old transactions too.
+ */
+static List *
+granted_scopes(Oid role, Oid schema, const char *kind, const char *scope)
+{
+	Relation grants = table_open(grant_relation(schema, "access_grant"), AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple tuple;
+	List *scopes = NIL;
+
+	ScanKeyEntryInitialize(&keys[0], 0, GRANT_KIND, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID,
+						   F_TEXTEQ, CStringGetTextDatum(kind));
+	if (scope != NULL)
+		ScanKeyEntryInitialize(&keys[1], 0, GRANT_SCOPE, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID,
+							   F_TEXTEQ, CStringGetTextDatum(scope));
+	scan = systable_beginscan(grants, grant_relation(schema, "access_grant_pkey"), true, NULL,
+							  scope != NULL ? 2 : 1, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		plan = SPI_prepare(
-			"select from payout.access_grant g"
-			" where pg_catalog.pg_has_role($1, (select r.oid from pg_catalog.pg_roles r"
-			" where r.rolname operator(pg_catalog.=) g.role_name), 'USAGE')"
-			" and ((g.kind operator(pg_catalog.=) 'merchant' and $2 and g.scope operator(pg_catalog.=) $6)"
-			" or (g.kind operator(pg_catalog.=) 'cvs' and $3 and g.scope operator(pg_catalog.=) $6)"
-			" or (g.kind operator(pg_catalog.=) 'operator' and $4)"
-			" or (g.kind operator(pg_catalog.=) 'analyst' and $5)) limit 1",
-			6, types);
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare the look-up of grants");
+		bool null;
+		Oid granted = DatumGetObjectId(heap_getattr(tuple, GRANT_ROLE, RelationGetDescr(grants), &null));
+
+		if (has_privs_of_role(role, granted))
+			scopes = lappend(scopes, TextDatumGetCString(
+										 heap_getattr(tuple, GRANT_SCOPE, RelationGetDescr(grants), &null)));
 	}
-	values[0] = ObjectIdGetDatum(role);
-	values[1] = BoolGetDatum((kinds & ACCESS_MERCHANT) != 0);
-	values[2] = BoolGetDatum((kinds & ACCESS_CVS) != 0);
-	values[3] = BoolGetDatum((kinds & ACCESS_OPERATOR) != 0);
-	values[4] = BoolGetDatum((kinds & ACCESS_ANALYST) != 0);
-	values[5] = scope != NULL ? CStringGetTextDatum(scope) : (Datum) 0;
-	if (scope == NULL)
-		nulls[5] = 'n';
-	if (SPI_execute_plan(plan, values, nulls, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not look up grants");
-	granted = SPI_processed > 0;
-	SPI_finish();
-	return granted;
+	systable_endscan(scan);
+	table_close(grants, AccessShareLock);
+	return scopes;
 }
 
-/* Superusers and the owner may do everything; others need a grant. The current user must be the owner by now. */
+bool
+caller_is_granted(Oid role, Oid schema, int kinds, const char *scope)
+{
+	for (int i = 0; i < (int) lengthof(access_kinds); i++)
+	{
+		const AccessKind *kind = &access_kinds[i];
+
+		if ((kinds & kind->kind) != 0 && (scope != NULL || !kind->has_scope) &&
+			granted_scopes(role, schema, kind->name, kind->has_scope ? scope : "") != NIL)
+			return true;
+	}
+	return false;
+}
+
+/* Superusers and the owner may do everything; others need a grant. */
 static bool
-may_act(Oid role, Oid owner, int kinds, const char *scope)
+may_act(Oid role, Oid function, int kinds, const char *scope)
 {
-	return superuser_arg(role) || has_privs_of_role(role, owner) || is_granted(role, kinds, scope);
+	return superuser_arg(role) || has_privs_of_role(role, owner_of(function)) ||
+		   caller_is_granted(role, get_func_namespace(function), kinds, scope);
 }
 
-static void
-switch_to_owner(Oid owner, CallerState *saved)
+int
+access_kind(const char *name)
 {
-	GetUserIdAndSecContext(&saved->user, &saved->security);
-	SetUserIdAndSecContext(owner, saved->security | SECURITY_LOCAL_USERID_CHANGE);
+	for (int i = 0; i < (int) lengthof(access_kinds); i++)
+		if (strcmp(access_kinds[i].name, name) == 0)
+			return access_kinds[i].kind;
+	return 0;
 }
 
 void
 caller_enter(int kinds, const char *scope, Oid function, CallerState *saved)
 {
 	Oid role = GetUserId();
-	Oid owner = owner_of(function);
 
+	if (!may_act(role, function, kinds, scope))
+		ereport(ERROR, (errcode(PY_NOT_PERMITTED),
+						errmsg("role \"%s\" may not call payout.%s here", GetUserNameFromId(role, false),
+							   get_func_name(function)),
+						errhint("A role acts for a merchant, for a store, or as an operator, by "
+								"payout.grant_access.")));
 	saved->outer_caller = current_caller;
-	switch_to_owner(owner, saved);
-	if (!may_act(role, owner, kinds, scope))
-	{
-		SetUserIdAndSecContext(saved->user, saved->security);
-		ereport(
-			ERROR,
-			(errcode(PY_NOT_PERMITTED),
-			 errmsg("role \"%s\" may not call payout.%s here", GetUserNameFromId(role, false),
-					get_func_name(function)),
-			 errhint(
-				 "A role acts for a merchant, a store, or as an operator by its grants in payout.access_grant.")));
-	}
+	GetUserIdAndSecContext(&saved->user, &saved->security);
+	SetUserIdAndSecContext(owner_of(function), saved->security | SECURITY_LOCAL_USERID_CHANGE);
 	current_caller = role;
 }
 
@@ -144,33 +190,23 @@ payout_caller(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(caller_name()));
 }
 
-static bool
-may_read(Oid function, int kinds, const char *scope)
-{
-	Oid role = GetUserId();
-	Oid owner = owner_of(function);
-	CallerState saved;
-	bool may;
-
-	switch_to_owner(owner, &saved);
-	may = may_act(role, owner, kinds, scope);
-	SetUserIdAndSecContext(saved.user, saved.security);
-	return may;
-}
-
-/* may_read(merchant_id): whether the reader of a view may see this merchant's rows. */
-Datum
-payout_may_read(PG_FUNCTION_ARGS)
-{
-	char *merchant_id = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
-
-	PG_RETURN_BOOL(
-		may_read(fcinfo->flinfo->fn_oid, ACCESS_MERCHANT | ACCESS_OPERATOR | ACCESS_ANALYST, merchant_id));
-}
-
 /* may_read_all(): whether the reader of a view may see the rows of all merchants. */
 Datum
 payout_may_read_all(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(may_read(fcinfo->flinfo->fn_oid, ACCESS_OPERATOR | ACCESS_ANALYST, NULL));
+	PG_RETURN_BOOL(may_act(GetUserId(), fcinfo->flinfo->fn_oid, READS_ALL, NULL));
+}
+
+/* readable_merchants(): the merchants whose rows the reader of a view may see as their own. */
+Datum
+payout_readable_merchants(PG_FUNCTION_ARGS)
+{
+	List *scopes = granted_scopes(GetUserId(), get_func_namespace(fcinfo->flinfo->fn_oid), "merchant", NULL);
+	Datum *merchants = palloc(sizeof(Datum) * (list_length(scopes) + 1));
+	int count = 0;
+	ListCell *cell;
+
+	foreach(cell, scopes)
+		merchants[count++] = CStringGetTextDatum(lfirst(cell));
+	PG_RETURN_ARRAYTYPE_P(construct_array(merchants, count, TEXTOID, -1, false, TYPALIGN_INT));
 }

@@ -10,6 +10,7 @@
 #include "access/xact.h"
 #include "caller.h"
 #include "catalog/pg_type.h"
+#include "entry.h"
 #include "errors.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -48,7 +49,7 @@ work(StatusQuestion *question, bool ask, MemoryContext context)
 					  TimestampTzGetDatum(question->asked_at)};
 	CallerState saved;
 
-	caller_enter(ACCESS_MERCHANT | ACCESS_OPERATOR, question->merchant_id, question->function, &saved);
+	caller_enter(entry_kinds("check_status"), question->merchant_id, question->function, &saved);
 	PG_TRY();
 	{
 		if (ask && SPI_execute_with_args("select payout.do_request_check($1, $2)", 2, types, values, NULL,
@@ -67,6 +68,16 @@ work(StatusQuestion *question, bool ask, MemoryContext context)
 	question->state =
 		MemoryContextStrdup(context, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
 	question->answered = strcmp(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2), "t") == 0;
+}
+
+/* Before anything else is said. */
+static void
+knock(const StatusQuestion *question)
+{
+	CallerState saved;
+
+	caller_enter(entry_kinds("check_status"), question->merchant_id, question->function, &saved);
+	caller_leave(&saved);
 }
 
 static int64
@@ -120,6 +131,10 @@ payout_check_status(PG_FUNCTION_ARGS)
 	Datum values[1];
 	bool nulls[1] = {false};
 
+	question.function = fcinfo->flinfo->fn_oid;
+	question.merchant_id = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	question.txid = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	knock(&question);
 	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
 		castNode(CallContext, fcinfo->context)->atomic)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
@@ -129,9 +144,6 @@ payout_check_status(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(PY_NOT_PRELOADED), errmsg("the library payout is not preloaded"),
 						errhint("Add payout to shared_preload_libraries and restart the server.")));
 	max_wait_ms = wait_ms(fcinfo);
-	question.function = fcinfo->flinfo->fn_oid;
-	question.merchant_id = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
-	question.txid = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	question.asked_at = GetCurrentTimestamp();
 	deadline = TimestampTzPlusMilliseconds(question.asked_at, max_wait_ms);
 

@@ -5,6 +5,7 @@
  * may call that name, identifies its caller, and calls the work function do_NAME with the same arguments as the
  * extension's owner. So the rights stand in one table, below, and no work function has to think of them. Where most calls
  * are plain ones, a function in C is asked first and leaves the others to do_NAME.
+ * check_status, which ends transactions, has a door of its own and asks the same table.
  */
 #include "postgres.h"
 
@@ -14,6 +15,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "entry.h"
 #include "errors.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -26,6 +28,7 @@
 #include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(payout_entry);
+PG_FUNCTION_INFO_V1(payout_may_call);
 
 typedef struct EntryPoint
 {
@@ -46,6 +49,7 @@ static const EntryPoint entry_points[] = {
 	{"inquiry_reference", ACCESS_MERCHANT | ACCESS_OPERATOR},
 	{"balance", ACCESS_MERCHANT | ACCESS_OPERATOR},
 	{"request_check", ACCESS_MERCHANT | ACCESS_OPERATOR},
+	{"check_status", ACCESS_MERCHANT | ACCESS_OPERATOR},
 	{"resend_notification", ACCESS_MERCHANT | ACCESS_OPERATOR},
 	{"cashout_validate", ACCESS_CVS},
 	{"cashout_confirm", ACCESS_CVS},
@@ -68,6 +72,8 @@ static const EntryPoint entry_points[] = {
 	{"withdraw", ACCESS_OPERATOR},
 	{"resolve", ACCESS_OPERATOR},
 	{"bank_notification", ACCESS_OPERATOR},
+	{"grant_access", ACCESS_OPERATOR},
+	{"revoke_access", ACCESS_OPERATOR},
 	{"arm", ACCESS_OPERATOR},
 	{"disarm", ACCESS_OPERATOR},
 	{"verify", ACCESS_OPERATOR},
@@ -110,6 +116,21 @@ find_shortcut(const char *name)
 		if (strcmp(shortcuts[i].name, name) == 0)
 			return shortcuts[i].at_once;
 	return NULL;
+}
+
+int
+entry_kinds(const char *name)
+{
+	return find_entry_point(name)->kinds;
+}
+
+/* may_call(kind, function_name): whether roles of this kind are let through the door of a public function. */
+Datum
+payout_may_call(PG_FUNCTION_ARGS)
+{
+	int kind = access_kind(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+
+	PG_RETURN_BOOL((entry_kinds(NameStr(*PG_GETARG_NAME(1))) & kind) != 0);
 }
 
 /* Looks up do_NAME with the same argument types, in the same schema. */

@@ -284,6 +284,26 @@ begin atomic
 end;
 comment on function payout.health_server() is 'health: triggers that guard the records, settings for tests, old snapshots';
 
+-- Grants that stand for nobody, and roles that a restore without rights or a later version left without what they need.
+create function payout.health_access() returns setof payout.health_check
+language sql
+set search_path = pg_catalog, pg_temp
+begin atomic
+	select 'access_grants', case when w.gone is null and w.lacking is null then 'ok' else 'warning' end,
+		coalesce(concat_ws('; ', 'of roles that were dropped: ' || w.gone, 'without all rights of their kind: ' || w.lacking),
+				 'all grants are of roles that are there and have their rights'),
+		case when w.gone is not null or w.lacking is not null
+			then 'payout.revoke_access removes a grant, also by the number of a role that was dropped; payout.grant_access repeated gives the rights again.' end
+	from (
+		select string_agg(format('%s %s %s', g.role_name, g.kind, g.scope), ', ' order by g.role_name::oid, g.kind, g.scope)
+				filter (where a.oid is null) as gone,
+			string_agg(distinct format('%s %s', g.role_name, g.kind), ', ') filter (where a.oid is not null and exists (
+				select from payout.rights_of(g.kind) q where not payout.has_right(a.oid, q.privilege, q.class, q.object))) as lacking
+		from payout.access_grant g
+		left join pg_roles a on a.oid = g.role_name) w;
+end;
+comment on function payout.health_access() is 'health: grants of roles that are gone or lack the rights of their kind';
+
 create function payout.health() returns table (check_name text, status text, detail text, hint text)
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
 comment on function payout.health() is 'one row for each check: status ok, warning or critical, what was found, and what to do about it';
@@ -300,6 +320,7 @@ begin atomic
 	union all select * from payout.health_lane()
 	union all select * from payout.health_token()
 	union all select * from payout.health_message()
-	union all select * from payout.health_server();
+	union all select * from payout.health_server()
+	union all select * from payout.health_access();
 end;
 comment on function payout.do_health() is 'work of payout.health';

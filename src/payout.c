@@ -12,6 +12,7 @@
 
 #include "compat.h"
 #include "escrow.h"
+#include "estimate.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "settings.h"
@@ -63,6 +64,7 @@ _PG_init(void)
 	payout_define_settings();
 	wakeup_register_callback();
 	escrow_register_callbacks();
+	estimate_install();
 	/* During pg_upgrade nothing may run; without preloading there is no shared memory, and functions say so. */
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;

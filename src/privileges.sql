@@ -1,6 +1,6 @@
 -- privileges.sql: the last fragment: PUBLIC may do nothing, and dumps keep everything that cannot be made again.
 --
--- Who may call or read what is granted by name; see payout.access_grant. Every object of the schema is made before this.
+-- Who may call or read what is granted by payout.grant_access. Every object of the schema is made before this.
 
 revoke all on schema payout from public;
 revoke all on all tables in schema payout from public;
@@ -23,7 +23,8 @@ end
 $$;
 
 -- Tables whose rows dumps must keep. pg_dump leaves the rows of an extension's tables out unless they are named here.
-select pg_catalog.pg_extension_config_dump('payout.access_grant', '');
+-- Without grants of roles that were dropped: their numbers may be another's in the server that the dump is restored to.
+select pg_catalog.pg_extension_config_dump('payout.access_grant', 'where role_name in (select a.oid from pg_catalog.pg_roles a)');
 select pg_catalog.pg_extension_config_dump('payout.merchant', '');
 select pg_catalog.pg_extension_config_dump('payout.merchant_secret', '');
 select pg_catalog.pg_extension_config_dump('payout.channel', '');

@@ -107,17 +107,20 @@ comment on function payout.backoff(text, integer) is 'how long to wait after thi
 
 -- Who may call what, beyond the extension's owner and superusers.
 
+-- The role stands by its oid, as in PostgreSQL's own grants: it may be renamed, and another role of its name is another.
+-- Dumps write the name. caller.c reads this table by its primary key.
 create table payout.access_grant (
-	role_name name not null,
-	kind text not null check (kind in ('merchant', 'cvs', 'operator', 'analyst')),
+	kind text collate "C" not null check (kind in ('merchant', 'cvs', 'operator', 'analyst')),
 	scope text collate "C" not null default '',
+	role_name regrole not null,
 	granted_at timestamptz not null default now(),
-	granted_by name not null default current_user,
-	primary key (role_name, kind, scope),
+	granted_by text not null default payout.caller(),
+	primary key (kind, scope, role_name),
 	check ((kind in ('merchant', 'cvs')) = (scope <> ''))
 );
-comment on table payout.access_grant is 'which role may act as a merchant, a store, an operator or an analyst; read at every call of a public function';
+comment on table payout.access_grant is 'which role may act as a merchant, a store, an operator or an analyst; written by payout.grant_access, read at every call of a public function';
 comment on column payout.access_grant.scope is 'the merchant_id or cvs_code that the role acts for; empty for operators and analysts';
+comment on column payout.access_grant.role_name is 'the role; a number where it was dropped, and then nobody''s';
 
 -- Deleting what other rows name would orphan them; ids are retired by options, not by DELETE.
 

@@ -1,25 +1,42 @@
 -- views.sql: what merchants and analysts read instead of tables: stable column names, no secrets, account and phone
 -- numbers masked.
 --
--- The views have their owner's rights on the tables; who reads which rows is decided inside, by a C function that
--- looks at the reader and payout.access_grant. security_barrier keeps a reader's own functions behind that decision.
-
-create function payout.may_read(merchant_id text) returns boolean
-language c stable parallel restricted as 'MODULE_PATHNAME', 'payout_may_read';
-comment on function payout.may_read(text) is 'whether the reader may see this merchant''s rows: the merchant itself, analysts, operators, the owner';
+-- The views have their owner's rights on the tables; who reads which rows is decided inside, by C functions that
+-- look at the reader and payout.access_grant. security_barrier keeps a reader's own functions behind that decision.
+--
+-- What merchants read has two branches: all rows for who reads all merchants, or those of the reader's own merchants. Both
+-- questions are asked once in each execution, none of each row, so the second branch is read by index whatever else there is.
 
 create function payout.may_read_all() returns boolean
-language c stable parallel restricted as 'MODULE_PATHNAME', 'payout_may_read_all';
+language c stable parallel safe as 'MODULE_PATHNAME', 'payout_may_read_all';
 comment on function payout.may_read_all() is 'whether the reader may see what concerns all merchants: analysts, operators, the owner';
+
+create function payout.readable_merchants() returns text[]
+language c stable parallel safe as 'MODULE_PATHNAME', 'payout_readable_merchants';
+comment on function payout.readable_merchants() is 'the merchants that the reader acts for, whose rows it may see';
+
+-- What a bank says of an account may name it.
+create function payout.masked_digits(value text) returns text
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return regexp_replace(value, '\d{4,}(\d{4})(?!\d)', '****\1', 'g');
+end
+$$;
+comment on function payout.masked_digits(text) is 'the value with runs of eight and more digits hidden but for their last four';
 
 create view payout.v_payout with (security_barrier) as
 select p.merchant_id, p.txid, p.reference_no, p.kind, p.method, p.state, p.amount, p.fee, p.currency, p.channel_id,
 	p.bank_code, payout.masked(p.account_no) as account_no, p.beneficiary_name,
 	payout.masked(p.beneficiary_phone) as beneficiary_phone, p.description, p.account_check, p.account_name, p.batch_id,
-	p.bank_reference_no, p.response_code, p.reason, p.scheduled_at, p.registered_at, p.approved_at, p.status_checked_at,
-	p.final_at, p.cvs_code, p.cvs_reference
-from payout.payout p
-where payout.may_read(p.merchant_id);
+	p.bank_reference_no, p.response_code, payout.masked_digits(p.reason) as reason, p.scheduled_at, p.registered_at, p.approved_at,
+	p.status_checked_at, p.final_at, p.cvs_code, p.cvs_reference
+from (
+	select q.* from payout.payout q where payout.may_read_all()
+	union all
+	select q.* from payout.payout q
+	where not payout.may_read_all() and q.merchant_id = any ((select payout.readable_merchants())::text[])) p;
 comment on view payout.v_payout is 'payouts as they stand; a merchant sees its own';
 comment on column payout.v_payout.merchant_id is 'whose payout it is';
 comment on column payout.v_payout.txid is 'the id of the payout, 30 characters';
@@ -59,8 +76,12 @@ select t.merchant_id, t.at, t.transfer_id, t.kind, t.txid, coalesce(t.reference_
 from (
 	select q.merchant_id, q.at, q.transfer_id, q.kind, q.txid, q.reference_no, q.currency,
 		case when q.credit_account = 'available' then q.amount else -q.amount end as signed_amount
-	from payout.transfer q
-	where 'available' in (q.debit_account, q.credit_account) and payout.may_read(q.merchant_id)) t
+	from (
+		select r.* from payout.transfer r where payout.may_read_all()
+		union all
+		select r.* from payout.transfer r
+		where not payout.may_read_all() and r.merchant_id = any ((select payout.readable_merchants())::text[])) q
+	where 'available' in (q.debit_account, q.credit_account)) t
 left join payout.payout p on p.merchant_id = t.merchant_id and p.txid = t.txid;
 comment on view payout.v_statement is 'each movement of a merchant''s available balance, with the balance after it; a merchant sees its own';
 comment on column payout.v_statement.merchant_id is 'whose balance it is';
@@ -78,7 +99,7 @@ select b.channel_id, b.batch_id, b.service, b.state, b.parent_batch_id, b.bank_b
 	payout.masked(b.source_account_no) as source_account_no, b.item_count, b.total, m.members, m.dispatching, m.processing, m.suspect,
 	m.paid, m.failed, m.returned, m.disputed, b.transaction_date, b.created_at, b.due_at, b.sent_at, b.closed_at, b.was_unknown,
 	coalesce(a.attempts, 0) as attempts, l.finished_at as last_finished_at, l.outcome as last_outcome,
-	l.http_status as last_http_status, l.response_code as last_response_code, l.excerpt as last_excerpt, l.latency_ms as last_latency_ms
+	l.http_status as last_http_status, l.response_code as last_response_code, payout.masked_digits(l.excerpt) as last_excerpt, l.latency_ms as last_latency_ms
 from payout.batch b
 cross join lateral (
 	select count(*) as members,
@@ -150,3 +171,14 @@ comment on column payout.v_daily.fee is 'sum of the fees';
 comment on column payout.v_daily.to_final_median_s is
 'median of the seconds from approval (without one: registration) to the end, the wait for a schedule included; null while none is at its end';
 comment on column payout.v_daily.to_final_p95_s is 'the same for 95 of 100';
+
+create view payout.v_hold with (security_barrier) as
+select h.merchant_id, h.txid, h.lane, payout.masked_digits(h.reason) as reason, h.at
+from payout.hold h
+where payout.may_read_all();
+comment on view payout.v_hold is 'payouts that are set aside for a person; payout.resolve decides them or lets them go on';
+comment on column payout.v_hold.merchant_id is 'whose payout it is';
+comment on column payout.v_hold.txid is 'the id of the payout, see v_payout';
+comment on column payout.v_hold.lane is 'where it stopped: validate, dispatch, check or expire';
+comment on column payout.v_hold.reason is 'why';
+comment on column payout.v_hold.at is 'since when';

@@ -89,13 +89,10 @@ END
 # A role for an application: what it may call, and for whom. It has no right on any table.
 sub let_in
 {
-	my ($role, $kind, $scope, @functions) = @_;
-	my $routines = join ', ', map { "payout.$_" } @functions;
+	my ($role, $kind, $scope) = @_;
 	$stage->rows(<<"END", role => $role, kind => $kind, scope => $scope);
 		create role :"role" login;
-		grant usage on schema payout to :"role";
-		grant execute on routine $routines to :"role";
-		insert into payout.access_grant (role_name, kind, scope) values (:'role', :'kind', :'scope');
+		select payout.grant_access(:'role', :'kind', :'scope');
 END
 }
 
