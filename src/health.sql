@@ -1,7 +1,7 @@
 -- health.sql: payout.health(), what a DBA looks at: one row for each check, whatever the number of payouts.
 --
 -- critical: payouts do not go out or the evidence is not protected; warning: a person should look; ok: nothing to do.
--- Nothing is written, and no row of a payout is shown: payout.hold and the views name those.
+-- Nothing is written, and no row of a payout is shown: the views name those.
 
 create type payout.health_check as (check_name text, status text, detail text, hint text);
 comment on type payout.health_check is 'one check: status is ok, warning or critical; hint says what to do and is null when ok';
@@ -143,7 +143,7 @@ begin atomic
 	select 'hold_' || l.lane, case when h.payouts = 0 then 'ok' else 'warning' end,
 		case when h.payouts = 0 then 'no payout is set aside'
 			else format('%s set aside, the oldest since %s: %s', h.payouts, payout.age_text(h.oldest, clock_timestamp()), h.first_reason) end,
-		case when h.payouts > 0 then 'They stand in payout.hold; payout.resolve decides them or lets them go on.' end
+		case when h.payouts > 0 then 'They stand in payout.v_hold; payout.resolve decides them or lets them go on.' end
 	from unnest('{validate,dispatch,check,expire}'::text[]) l (lane),
 	lateral (select count(*) as payouts, min(q.at) as oldest, (array_agg(q.reason order by q.at))[1] as first_reason
 			 from payout.hold q where q.lane = l.lane) h
@@ -290,7 +290,7 @@ language sql
 set search_path = pg_catalog, pg_temp
 begin atomic
 	select 'access_grants', case when w.gone is null and w.lacking is null then 'ok' else 'warning' end,
-		coalesce(concat_ws('; ', 'of roles that were dropped: ' || w.gone, 'without all rights of their kind: ' || w.lacking),
+		coalesce(nullif(concat_ws('; ', 'of roles that were dropped: ' || w.gone, 'without all rights of their kind: ' || w.lacking), ''),
 				 'all grants are of roles that are there and have their rights'),
 		case when w.gone is not null or w.lacking is not null
 			then 'payout.revoke_access removes a grant, also by the number of a role that was dropped; payout.grant_access repeated gives the rights again.' end

@@ -64,7 +64,7 @@ begin
 	delete from payout.hold h where h.merchant_id = p.merchant_id and h.txid = p.txid;
 	if not found then
 		raise exception 'the payout is not set aside'
-			using errcode = 'PY004', detail = format('TXID %s.', p.txid), hint = 'Those that are stand in payout.hold and in payout.health().';
+			using errcode = 'PY004', detail = format('TXID %s.', p.txid), hint = 'Those that are stand in payout.v_hold and in payout.health().';
 	end if;
 	update payout.payout u
 	set events = u.events + 1, reason = 'operator: ' || p_reason

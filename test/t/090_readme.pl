@@ -36,7 +36,6 @@ my $t = PayoutTest->new(sandbox => { webhook_secrets => { FLOWERSHOP => $sandbox
 
 # Functions: signature and result from the catalog, callers from the one list in C.
 my %kinds = PayoutTest::slurp('src/entry.c') =~ /^\t\{"(\w+)", ([A-Z_| ]+)\},$/mg;
-$kinds{check_status} = 'ACCESS_MERCHANT | ACCESS_OPERATOR';
 my %callers = ('ACCESS_MERCHANT' => 'merchant', 'ACCESS_CVS' => 'cvs', 'ACCESS_OPERATOR' => 'operator', 'ACCESS_MERCHANT | ACCESS_OPERATOR' => 'merchant, operator');
 my @functions = map { [ split /\|/ ] } split /\n/, $t->sql(q(
 	select p.proname, case p.prokind when 'p' then 'CALL ' else '' end || 'payout.' || p.proname || '(' || pg_get_function_arguments(p.oid) || ')',
