@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 use lib 'test/t/lib';
+use IPC::Run ();
 use PayoutTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -146,13 +147,20 @@ $t->sql(q(select payout.grant_access('m1', 'merchant', 'MERCHANT01')));
 is($old->query(balance(1)), 't', 'and it is let in again');
 $old->quit;
 
-# Two that grant at one moment do not fail each other.
-my @grants = map { my $i = $_; my %run = (out => ''); $t->sql("create role crowd$i");
-	$run{handle} = IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('app'),
-		map { ('-c', "select payout.grant_access('crowd$i', 'merchant', 'MERCHANT0$_')") } 1 .. 3 ], '<', \undef, '>', \$run{out}, '2>&1'); \%run } 1 .. 4;
-is(join('', map { $_->{handle}->finish ? () : $_->{out} } @grants), '', 'many grants at one moment');
-is($t->sql("select count(*) from payout.access_grant where role_name::text like 'crowd%'"), '12', 'all are there');
-$t->sql("select payout.revoke_access(role_name::text, kind, scope) from payout.access_grant where role_name::text like 'crowd%'; drop role crowd1, crowd2, crowd3, crowd4");
+# Two that grant at one moment do not fail each other: the second waits for the first.
+$t->sql('create role first; create role second');
+my $first = $node->background_psql('app');
+$first->query_safe(q(begin; select payout.grant_access('first', 'merchant', 'MERCHANT01')));
+my %second = (out => '');
+$second{handle} = IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('app'),
+	'-c', q(select payout.grant_access('second', 'merchant', 'MERCHANT02')) ], '<', \undef, '>', \$second{out}, '2>&1');
+$t->wait_sql(q{select exists (select from pg_stat_activity where wait_event_type = 'Lock' and query like '%grant_access(''second''%' and pid <> pg_backend_pid())});
+$first->query_safe('commit');
+$first->quit;
+ok($second{handle}->finish, 'the second of two grants') or diag($second{out});
+is($t->sql(q(select string_agg(role_name::text, ' ' order by role_name::text) from payout.access_grant where role_name in ('first'::regrole, 'second'::regrole))), 'first second', 'both are there');
+$t->sql(q(select payout.revoke_access('first', 'merchant', 'MERCHANT01'), payout.revoke_access('second', 'merchant', 'MERCHANT02')));
+$t->sql('drop role first, second');
 
 # What moves a stuck payout is in the history: by whom, when, why.
 $t->sql("select payout.pause_channel('BANK1', 'a test')");
