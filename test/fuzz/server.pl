@@ -40,12 +40,7 @@ sub under_way
 # A role as a merchant's application has it.
 sub make_role
 {
-	$t->sql("create role smith login; grant usage on schema payout to smith; alter role smith set statement_timeout = '2s';
-		insert into payout.access_grant (role_name, kind, scope) values ('smith', 'merchant', 'MERCHANT01');
-		grant execute on function payout.register, payout.register_cashout, payout.register_batch, payout.approve, payout.approve_batch, payout.reissue_token, payout.reject, payout.cancel,
-			payout.inquiry, payout.inquiry_reference, payout.balance, payout.request_check, payout.resend_notification, payout.may_read, payout.masked to smith;
-		grant execute on procedure payout.check_status to smith;
-		grant select on payout.v_payout, payout.v_statement to smith");
+	$t->sql("create role smith login; alter role smith set statement_timeout = '2s'; select payout.grant_access('smith', 'merchant', 'MERCHANT01')");
 }
 
 sub smith
