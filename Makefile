@@ -80,6 +80,7 @@ SQL_FILES = \
 	ledger \
 	channel \
 	cvs \
+	secret \
 	payout \
 	attempt \
 	register \

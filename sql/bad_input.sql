@@ -25,7 +25,7 @@ from (values
 	('create_bank', array['bank_code', 'name', 'channel_id', 'options'], array['id', 'name', 'id', 'options'], array['''BADBANK2''', '''A name''', '''BADCH''', '''{}''']),
 	('alter_bank', array['bank_code', 'options'], array['id', 'options'], array['''BADBANK''', '''{}''']),
 	('load_banks', array['channel_id'], array['id'], array['''BADCH''']),
-	('set_secret', array['owner', 'name', 'value'], array['id', 'word', 'secret'], array['''channel:BADCH''', '''client_secret''', '''x''']),
+	('set_secret', array['owner', 'name', 'value', 'old_valid_until'], array['id', 'word', 'secret', 'moment'], array['''channel:BADCH''', '''client_secret''', '''x''', 'null']),
 	('top_up', array['merchant_id', 'amount', 'reference'], array['merchant', 'amount', 'reference'], array['''BADINPUT01''', '1', '''bad-input''']),
 	('withdraw', array['merchant_id', 'amount', 'reference'], array['merchant', 'amount', 'reference'], array['''BADINPUT01''', '1', '''bad-input''']),
 	('balance', array['merchant_id'], array['merchant'], array['''BADINPUT01''']),

@@ -22,6 +22,25 @@ where relnamespace = 'payout'::regnamespace and relkind = 'r' and atttypid = 'nu
 -- every function that is not C fixes its search_path
 select p.oid::regprocedure from pg_proc p join pg_language l on l.oid = prolang
 where pronamespace = 'payout'::regnamespace and lanname <> 'c' and not exists (select from unnest(proconfig) s where s in ('search_path=pg_catalog, pg_temp'));
+-- nothing of ours was bound to an operator, function, type, table or collation of a schema that somebody else may write to: bodies that were parsed
+-- when they were made, views, defaults, checks, indexes, triggers, arguments and results
+select pg_describe_object(d.classid, d.objid, d.objsubid) as ours, pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid) as theirs
+from pg_depend d, pg_identify_object(d.classid, d.objid, d.objsubid) o, pg_identify_object(d.refclassid, d.refobjid, d.refobjsubid) r
+where (o.schema = 'payout' or o.identity ~ ' on payout\.') and r.schema not in ('payout', 'pg_catalog') and r.type <> 'schema';
+-- the extension has no object outside of its schema, and no operator, cast or operator class, which would change what others' statements mean
+select o.type, o.identity from pg_depend d join pg_extension e on e.oid = d.refobjid and d.refclassid = 'pg_extension'::regclass, pg_identify_object(d.classid, d.objid, d.objsubid) o
+where e.extname = 'payout' and d.deptype = 'e' and (o.schema is distinct from 'payout' and o.identity <> 'payout' or o.type ~ 'operator|cast|language|trigger');
+-- bodies that are parsed when they run name no table without its schema, as pg_temp is searched for those: what follows FROM, JOIN, INTO, UPDATE is
+-- qualified, a function, a name of the body itself, or in pg_catalog
+with word as (
+	select p.oid, p.prosrc, p.proargnames, m[2] as name from pg_proc p join pg_language l on l.oid = prolang,
+		regexp_matches(regexp_replace(p.prosrc, '--[^\n]*', '', 'g'), '(?<!distinct )\m(from|join|into|update|delete from)\s+(?:only\s+)?([a-z_][a-z_0-9]*)\M(?!\s*[.(])', 'g') m
+	where p.pronamespace = 'payout'::regnamespace and l.lanname <> 'c')
+select distinct w.oid::regprocedure, w.name from word w
+where w.name not in ('strict', 'set', 'select', 'skip') and w.name <> all (coalesce(w.proargnames, '{}')) and to_regclass('pg_catalog.' || w.name) is null
+-- common table expressions, and variables
+and w.prosrc !~ format('\m%s\M(\([^)]*\))?\s+as\s+(not\s+|materialized\s+)*\(', w.name) and w.prosrc !~ format('\m%s\s+(payout\.|record|text|integer|bigint|boolean|numeric|timestamptz|uuid|bytea|jsonb|interval)', w.name)
+order by 1, 2;
 -- everything has a comment: schema, tables, columns of views, routines, types
 select 'relation' as kind, c.oid::regclass::text as name from pg_class c where relnamespace = 'payout'::regnamespace and relkind in ('r', 'v') and obj_description(c.oid, 'pg_class') is null
 union all

@@ -29,7 +29,7 @@ select b ->> 'type' as type, b -> 'data' ->> 'state' as state, b -> 'data' ->> '
 	b -> 'data' ->> 'reference_no' as reference_no, b ->> 'timestamp' ~ '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$' as has_time
 from payout.notification n, lateral (select n.body::jsonb as b) j where txid = test.txid('P1') order by event_no;
 -- the oldest first, the next only when that is delivered or given up
-select event_no, url, tries, format, sealed_secret from payout.claim_notify(test.life(), 10, '{}', 10, '');
+select event_no, url, tries, format, sealed_secrets from payout.claim_notify(test.life(), 10, '{}', 10, '');
 select count(*) from payout.claim_notify(test.life(), 10, '{}', 10, '');
 select * from test.owed('P1');
 select test.deliver('P1', true, payout.new_id()) as other_life, test.deliver('P1', false) as recorded;

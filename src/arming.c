@@ -14,6 +14,7 @@
 #include "wakeup.h"
 
 PG_FUNCTION_INFO_V1(payout_identity);
+PG_FUNCTION_INFO_V1(payout_old_secret_digest);
 PG_FUNCTION_INFO_V1(payout_is_held_elsewhere);
 PG_FUNCTION_INFO_V1(payout_require_preload);
 
@@ -29,11 +30,22 @@ payout_identity(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	SET_VARSIZE(digest, VARHDRSZ + SECRET_DIGEST_LEN);
-	secret_file_digest((uint8 *) VARDATA(digest));
+	secret_file_digest(SECRET_PRESENT, (uint8 *) VARDATA(digest));
 	values[0] = Int64GetDatum((int64) GetSystemIdentifier());
 	values[1] = ObjectIdGetDatum(MyDatabaseId);
 	values[2] = PointerGetDatum(digest);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* old_secret_digest(): what identity() answered with payout.secret_file_old. PY015 without it. */
+Datum
+payout_old_secret_digest(PG_FUNCTION_ARGS)
+{
+	bytea *digest = palloc(VARHDRSZ + SECRET_DIGEST_LEN);
+
+	SET_VARSIZE(digest, VARHDRSZ + SECRET_DIGEST_LEN);
+	secret_file_digest(SECRET_OLD, (uint8 *) VARDATA(digest));
+	PG_RETURN_BYTEA_P(digest);
 }
 
 /*

@@ -83,9 +83,14 @@ as $$
 declare
 	-- By itself, so that the digits are in no plan.
 	presented bytea := payout.token_digest(p_token);
+	presented_old bytea := payout.token_digest_old(p_token);
 	f payout.presented_token;
 begin
 	f.t := (select q from payout.cashout_token q where q.digest = presented);
+	if (f.t).digest is null and presented_old is not null then
+		presented := presented_old;
+		f.t := (select q from payout.cashout_token q where q.digest = presented);
+	end if;
 	if payout.token_matches((f.t).digest, presented) is not true then
 		return null;
 	end if;

@@ -1,4 +1,4 @@
--- channel.sql: channels (a connection to one bank), banks (destinations, routed to a channel), and secrets.
+-- channel.sql: channels (a connection to one bank) and banks (destinations, routed to a channel).
 
 create table payout.channel (
 	channel_id text collate "C" primary key check (channel_id ~ '^[A-Za-z0-9_-]{1,32}$'),
@@ -254,72 +254,3 @@ begin
 end
 $$;
 comment on function payout.do_load_banks(text) is 'work of payout.load_banks';
-
--- Secrets are sealed (AES-256-GCM under a key derived from payout.secret_file, bound to owner and name) before they
--- reach a table; only the worker and the functions that verify signatures open them, in C.
-
-create table payout.channel_secret (
-	channel_id text collate "C" not null references payout.channel,
-	name text not null check (name in ('private_key', 'client_secret', 'bank_public_key')),
-	sealed bytea not null,
-	set_at timestamptz not null default now(),
-	set_by text not null default payout.caller(),
-	primary key (channel_id, name)
-);
-comment on table payout.channel_secret is 'sealed credentials towards banks';
-
-create table payout.merchant_secret (
-	merchant_id text collate "C" not null references payout.merchant,
-	name text not null check (name in ('webhook_secret', 'merchant_key', 'client_secret', 'public_key')),
-	sealed bytea not null,
-	set_at timestamptz not null default now(),
-	set_by text not null default payout.caller(),
-	primary key (merchant_id, name)
-);
-comment on table payout.merchant_secret is 'sealed credentials towards merchants';
-
-create function payout.seal(owner text, name text, value text) returns bytea
-language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_seal';
-comment on function payout.seal(text, text, text) is 'the value, sealed for this owner and name; PY015 without payout.secret_file';
-
-create function payout.set_secret(owner text, name text, value text) returns void
-language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
-comment on function payout.set_secret(text, text, text) is 'stores a secret of channel:ID, merchant:ID or cvs:ID; there is no function that reads it back';
-
-create function payout.do_set_secret(p_owner text, p_name text, p_value text) returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-	owner_kind text := split_part(p_owner, ':', 1);
-	owner_id text := substr(p_owner, length(owner_kind) + 2);
-begin
-	-- The value appears in no message.
-	if p_value is null or length(p_value) not between 1 and 16384 then
-		raise exception 'argument "value" is not 1 to 16384 characters'
-			using errcode = 'PY016', hint = 'Give the secret as a bind parameter, so that no log holds it.';
-	end if;
-	if owner_kind = 'channel' and p_name in ('private_key', 'client_secret', 'bank_public_key') then
-		perform payout.find_channel(owner_id);
-		insert into payout.channel_secret (channel_id, name, sealed)
-		values (owner_id, p_name, payout.seal(p_owner, p_name, p_value))
-		on conflict (channel_id, name) do update set sealed = excluded.sealed, set_at = now(), set_by = payout.caller();
-		perform payout.wake();
-	elsif owner_kind = 'merchant' and p_name in ('webhook_secret', 'merchant_key', 'client_secret', 'public_key') then
-		perform payout.find_merchant(owner_id);
-		insert into payout.merchant_secret (merchant_id, name, sealed)
-		values (owner_id, p_name, payout.seal(p_owner, p_name, p_value))
-		on conflict (merchant_id, name) do update set sealed = excluded.sealed, set_at = now(), set_by = payout.caller();
-	elsif owner_kind = 'cvs' and p_name in ('client_secret', 'public_key') then
-		perform payout.find_cvs(owner_id);
-		insert into payout.cvs_secret (cvs_code, name, sealed)
-		values (owner_id, p_name, payout.seal(p_owner, p_name, p_value))
-		on conflict (cvs_code, name) do update set sealed = excluded.sealed, set_at = now(), set_by = payout.caller();
-	else
-		raise exception 'argument "owner" or "name" is not known'
-			using errcode = 'PY016',
-				hint = 'Secrets of channel:ID are private_key, client_secret, bank_public_key; of merchant:ID webhook_secret, merchant_key, client_secret, public_key; of cvs:ID client_secret, public_key.';
-	end if;
-end
-$$;
-comment on function payout.do_set_secret(text, text, text) is 'work of payout.set_secret';

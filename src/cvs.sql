@@ -15,16 +15,6 @@ comment on column payout.cvs.active is 'a suspended store validates no token; it
 create trigger refuse_delete before delete on payout.cvs for each row execute function payout.refuse_change();
 create trigger refuse_truncate before truncate on payout.cvs for each statement execute function payout.refuse_change();
 
-create table payout.cvs_secret (
-	cvs_code text collate "C" not null references payout.cvs,
-	name text not null check (name in ('client_secret', 'public_key')),
-	sealed bytea not null,
-	set_at timestamptz not null default now(),
-	set_by text not null default payout.caller(),
-	primary key (cvs_code, name)
-);
-comment on table payout.cvs_secret is 'sealed credentials towards stores';
-
 create function payout.find_cvs(p_cvs_code text) returns payout.cvs
 language plpgsql stable
 set search_path = pg_catalog, pg_temp

@@ -68,6 +68,7 @@ static const EntryPoint entry_points[] = {
 	{"cvs_settlement", ACCESS_OPERATOR},
 	{"import_cvs_settlement", ACCESS_OPERATOR},
 	{"set_secret", ACCESS_OPERATOR},
+	{"rotate_secret_key", ACCESS_OPERATOR},
 	{"top_up", ACCESS_OPERATOR},
 	{"withdraw", ACCESS_OPERATOR},
 	{"resolve", ACCESS_OPERATOR},

@@ -197,6 +197,50 @@ begin atomic
 end;
 comment on function payout.health_token() is 'health: terminals and stores locked after wrong tokens';
 
+-- Stored secrets that are of no use, and what a rotation of the secret file still waits for.
+create function payout.health_secret() returns setof payout.health_check
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	unopened text[];
+	old_file text := current_setting('payout.secret_file_old', true);
+	waiting text;
+begin
+	begin
+		unopened := payout.unopened_secrets();
+		return next row('secrets_sealed', case when unopened = '{}' then 'ok' else 'critical' end,
+			case when unopened = '{}' then 'all stored secrets open'
+				else format('%s stored secrets do not open and are not used: %s', cardinality(unopened), array_to_string(unopened[:20], ', ')) end,
+			case when unopened <> '{}' then 'They were sealed with another secret file, or were changed: name that file in payout.secret_file_old and call payout.rotate_secret_key(), or set them again with payout.set_secret.' end)::payout.health_check;
+	exception when sqlstate 'PY015' then
+		return next row('secrets_sealed', 'critical', 'without payout.secret_file no stored secret opens', 'Set payout.secret_file.')::payout.health_check;
+	end;
+	if coalesce(old_file, '') = '' then
+		return next row('secret_rotation', 'ok', 'payout.secret_file_old is not set', null)::payout.health_check;
+		return;
+	end if;
+	begin
+		perform payout.old_secret_digest();
+		if exists (select from payout.stored_secrets() s where s.key_id <> payout.seal_key_id()) then
+			waiting := 'stored secrets';
+		elsif exists (select from payout.payout p join payout.cashout_token t on t.merchant_id = p.merchant_id and t.txid = p.txid and t.replaced_at is null
+					  where p.kind = 'cashout' and p.final_at is null and t.key_id <> payout.token_key_id()) then
+			waiting := 'tokens';
+		end if;
+		return next row('secret_rotation', case when waiting = 'tokens' then 'ok' else 'warning' end,
+			case waiting when 'stored secrets' then 'stored secrets are sealed with another file than payout.secret_file'
+				when 'tokens' then 'tokens that were issued before the rotation are not at their end yet: payout.secret_file_old is needed'
+				else 'nothing needs payout.secret_file_old any more' end,
+			case when waiting = 'stored secrets' then 'Call payout.rotate_secret_key().'
+				when waiting is null then 'Empty the setting, reload, and destroy that file.' end)::payout.health_check;
+	exception when sqlstate 'PY015' then
+		return next row('secret_rotation', 'critical', sqlerrm, 'payout.secret_file_old names the file that was payout.secret_file before, for as long as a rotation lasts.')::payout.health_check;
+	end;
+end
+$$;
+comment on function payout.health_secret() is 'health: stored secrets that do not open, and the rotation of the secret file';
+
 -- Messages in both directions.
 create function payout.health_message() returns setof payout.health_check
 language sql
@@ -314,6 +358,7 @@ set search_path = pg_catalog, pg_temp
 begin atomic
 	select * from payout.health_preload()
 	union all select * from payout.health_secret_file()
+	union all select * from payout.health_secret()
 	union all select * from payout.health_worker()
 	union all select * from payout.health_channel()
 	union all select * from payout.health_payout()

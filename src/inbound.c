@@ -58,70 +58,65 @@ payout_snap_time(PG_FUNCTION_ARGS)
 	PG_RETURN_TIMESTAMPTZ(time_t_to_timestamptz((pg_time_t) unix_s));
 }
 
-/* A channel's opened secret and its encoding of signatures; NULL when there is none that opens. */
-static char *
-channel_secret(const char *channel_id, const char *name, SnapEncoding *encoding)
+/* How a channel writes its signatures. */
+static SnapEncoding
+channel_encoding(const char *channel_id)
 {
-	Oid types[] = {TEXTOID, TEXTOID};
-	Datum values[2];
-	char *secret = NULL;
-	MemoryContext caller = CurrentMemoryContext;
+	Oid types[] = {TEXTOID};
+	Datum values[] = {CStringGetTextDatum(channel_id)};
+	SnapEncoding encoding = SNAP_ENCODING_BASE64;
 
-	if (channel_id == NULL)
-		return NULL;
-	values[0] = CStringGetTextDatum(channel_id);
-	values[1] = CStringGetTextDatum(name);
 	SPI_connect();
-	if (SPI_execute_with_args(
-			"select s.sealed, payout.option_text('channel', c.options, 'signature_encoding')"
-			" from payout.channel c join payout.channel_secret s"
-			" on s.channel_id operator(pg_catalog.=) c.channel_id"
-			" where c.channel_id operator(pg_catalog.=) $1 and s.name operator(pg_catalog.=) $2",
-			2, types, values, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read a secret");
-	if (SPI_processed == 1)
-	{
-		bool isnull;
-		Datum sealed = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-		char *written = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
-		MemoryContext old = MemoryContextSwitchTo(caller);
-
-		*encoding = strcmp(written, "hex") == 0 ? SNAP_ENCODING_HEX : SNAP_ENCODING_BASE64;
-		secret = secret_open(psprintf("channel:%s", channel_id), name, DatumGetByteaPP(sealed));
-		MemoryContextSwitchTo(old);
-	}
+	if (SPI_execute_with_args("select payout.option_text('channel', c.options, 'signature_encoding')"
+							  " from payout.channel c where c.channel_id operator(pg_catalog.=) $1",
+							  1, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read a channel");
+	if (SPI_processed == 1 &&
+		strcmp(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1), "hex") == 0)
+		encoding = SNAP_ENCODING_HEX;
 	SPI_finish();
-	return secret;
+	return encoding;
 }
 
-/* bank_client_valid(channel_id, client_key, stamp, signature): see inbound.sql. */
+/* bank_client_valid(channel_id, client_key, stamp, signature): see inbound.sql. Any public key that is good will do. */
 Datum
 payout_bank_client_valid(PG_FUNCTION_ARGS)
 {
+	char *channel_id = argument(fcinfo, 0);
 	char *client_key = argument(fcinfo, 1);
 	char *stamp = argument(fcinfo, 2);
 	char *signature = argument(fcinfo, 3);
+	List *public_keys;
 	SnapEncoding encoding;
-	char *public_key = channel_secret(argument(fcinfo, 0), "bank_public_key", &encoding);
+	bool valid = false;
+	ListCell *cell;
 
-	PG_RETURN_BOOL(public_key != NULL && client_key != NULL && stamp != NULL && signature != NULL &&
-				   snap_verify_token(public_key, client_key, stamp, encoding, signature));
+	if (channel_id == NULL || client_key == NULL || stamp == NULL || signature == NULL)
+		PG_RETURN_BOOL(false);
+	public_keys = secret_values(psprintf("channel:%s", channel_id), "bank_public_key");
+	encoding = channel_encoding(channel_id);
+	foreach(cell, public_keys)
+		valid |= snap_verify_token(lfirst(cell), client_key, stamp, encoding, signature);
+	secret_wipe(public_keys);
+	PG_RETURN_BOOL(valid);
 }
 
-/* Hex HMAC-SHA256 of channel and expiry. */
-static void
-token_mac(const char *channel_id, long long ends_s, char mac_hex[65])
+/* Hex HMAC-SHA256 of channel and expiry under the key of a file; false where that file is not usable. */
+static bool
+token_mac(SecretSource source, const char *channel_id, long long ends_s, char mac_hex[65])
 {
-	uint8 key[SECRET_KEY_LEN];
+	SecretKey key;
 	uint8 mac[32];
 	char *text = psprintf("%s:%lld", channel_id, ends_s);
 
-	secret_file_key(TOKEN_PURPOSE, key);
-	if (HMAC(EVP_sha256(), key, sizeof(key), (const uint8 *) text, strlen(text), mac, NULL) == NULL)
+	if (!secret_file_key(source, TOKEN_PURPOSE, &key))
+		return false;
+	if (HMAC(EVP_sha256(), key.key, sizeof(key.key), (const uint8 *) text, strlen(text), mac, NULL) == NULL)
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not sign a token")));
-	OPENSSL_cleanse(key, sizeof(key));
+	OPENSSL_cleanse(&key, sizeof(key));
 	for (int i = 0; i < (int) sizeof(mac); i++)
 		snprintf(mac_hex + 2 * i, 3, "%02x", mac[i]);
+	return true;
 }
 
 /* issue_token(channel_id): see inbound.sql. */
@@ -133,7 +128,7 @@ payout_issue_token(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	token_mac(argument(fcinfo, 0), ends_s, mac);
+	token_mac(SECRET_PRESENT, argument(fcinfo, 0), ends_s, mac);
 	PG_RETURN_TEXT_P(cstring_to_text(psprintf("%lld.%s", ends_s, mac)));
 }
 
@@ -145,29 +140,40 @@ payout_token_valid(PG_FUNCTION_ARGS)
 	char *dot = token != NULL ? strchr(token, '.') : NULL;
 	char mac[65];
 	long long ends_s;
+	bool valid = false;
 
 	if (PG_ARGISNULL(0) || dot == NULL || strlen(token) > TOKEN_SIZE || strlen(dot + 1) != 64)
 		PG_RETURN_BOOL(false);
 	ends_s = strtoll(token, NULL, 10);
-	token_mac(argument(fcinfo, 0), ends_s, mac);
-	PG_RETURN_BOOL(CRYPTO_memcmp(mac, dot + 1, 64) == 0 && payout_unix_ms() / 1000 < ends_s);
+	for (SecretSource source = SECRET_PRESENT; source <= SECRET_OLD && !valid; source++)
+		valid = token_mac(source, argument(fcinfo, 0), ends_s, mac) && CRYPTO_memcmp(mac, dot + 1, 64) == 0;
+	PG_RETURN_BOOL(valid && payout_unix_ms() / 1000 < ends_s);
 }
 
 /* notice_signature_valid(channel_id, method, path, token, body, stamp, signature): see inbound.sql. */
 Datum
 payout_notice_signature_valid(PG_FUNCTION_ARGS)
 {
+	char *channel_id = argument(fcinfo, 0);
 	char *method = argument(fcinfo, 1);
 	char *path = argument(fcinfo, 2);
 	char *token = argument(fcinfo, 3);
 	char *body = argument(fcinfo, 4);
 	char *stamp = argument(fcinfo, 5);
 	char *signature = argument(fcinfo, 6);
+	List *secrets;
 	SnapEncoding encoding;
-	char *secret = channel_secret(argument(fcinfo, 0), "client_secret", &encoding);
+	bool valid = false;
+	ListCell *cell;
 
-	PG_RETURN_BOOL(
-		secret != NULL && method != NULL && path != NULL && token != NULL && body != NULL && stamp != NULL &&
-		signature != NULL &&
-		snap_verify_symmetric(secret, method, path, token, body, strlen(body), stamp, encoding, signature));
+	if (channel_id == NULL || method == NULL || path == NULL || token == NULL || body == NULL || stamp == NULL ||
+		signature == NULL)
+		PG_RETURN_BOOL(false);
+	secrets = secret_values(psprintf("channel:%s", channel_id), "client_secret");
+	encoding = channel_encoding(channel_id);
+	foreach(cell, secrets)
+		valid |= snap_verify_symmetric(lfirst(cell), method, path, token, body, strlen(body), stamp, encoding,
+									   signature);
+	secret_wipe(secrets);
+	PG_RETURN_BOOL(valid);
 }

@@ -1,7 +1,8 @@
 /*
  * notify.c: lane notify, the worker's half: signed messages to merchants.
  *
- * Signature: Standard Webhooks 1.0 (id.timestamp.body, HMAC-SHA256, "v1," and base64). No host may take more than its
+ * Signature: Standard Webhooks 1.0 (id.timestamp.body, HMAC-SHA256, "v1," and base64), one for each secret that is good,
+ * which are two while the merchant changes over. No host may take more than its
  * share of the lane, and one that does not answer rests: slow merchants starve nobody.
  */
 #include "postgres.h"
@@ -15,6 +16,7 @@
 #include "clock.h"
 #include "fmgr.h"
 #include "lane.h"
+#include "lib/stringinfo.h"
 #include "secret.h"
 #include "settings.h"
 #include "utils/array.h"
@@ -119,28 +121,47 @@ webhook_key(const char *secret, uint8 *key)
 	return decoded;
 }
 
-/* The headers of a delivery at this moment; NIL when there is no usable secret. */
-static List *
-sign(Exchange *exchange, const char *secret)
+/* Adds the signature of a text under a secret; false when the secret is malformed. */
+static bool
+add_signature(StringInfo header, const char *secret, const char *text)
 {
 	uint8 key[WEBHOOK_KEY_MAX];
-	int key_len = secret != NULL ? webhook_key(secret, key) : 0;
+	int key_len = webhook_key(secret, key);
+	uint8 mac[32];
+	char base64[48];
+	bool ok = key_len > 0 &&
+			  HMAC(EVP_sha256(), key, key_len, (const uint8 *) text, strlen(text), mac, NULL) != NULL;
+
+	OPENSSL_cleanse(key, sizeof(key));
+	if (!ok)
+		return false;
+	EVP_EncodeBlock((uint8 *) base64, mac, sizeof(mac));
+	appendStringInfo(header, " v1,%s", base64);
+	return true;
+}
+
+/* The headers of a delivery at this moment, signed with each secret that is good; NIL when none is usable. */
+static List *
+sign(Exchange *exchange, List *secrets)
+{
 	char *id = psprintf("msg_%s_%d", exchange->txid, exchange->event_no);
 	char *stamp = psprintf("%lld", (long long) (payout_unix_ms() / 1000));
 	char *text = psprintf("%s.%s.%s", id, stamp, exchange->request.body);
-	uint8 mac[32];
-	char base64[48];
+	StringInfoData signatures;
+	bool is_signed = false;
+	ListCell *cell;
 	List *headers;
 
-	if (key_len == 0 ||
-		HMAC(EVP_sha256(), key, key_len, (const uint8 *) text, strlen(text), mac, NULL) == NULL)
+	initStringInfo(&signatures);
+	appendStringInfoString(&signatures, "webhook-signature:");
+	foreach(cell, secrets)
+		is_signed |= add_signature(&signatures, lfirst(cell), text);
+	if (!is_signed)
 		return NIL;
-	OPENSSL_cleanse(key, sizeof(key));
-	EVP_EncodeBlock((uint8 *) base64, mac, sizeof(mac));
 	headers = list_make1("Content-Type: application/json");
 	headers = lappend(headers, psprintf("webhook-id: %s", id));
 	headers = lappend(headers, psprintf("webhook-timestamp: %s", stamp));
-	return lappend(headers, psprintf("webhook-signature: v1,%s", base64));
+	return lappend(headers, signatures.data);
 }
 
 static void
@@ -149,9 +170,8 @@ read_row(uint64 row, dlist_head *claimed)
 	Exchange *exchange = exchange_new(LANE_NOTIFY, NULL);
 	MemoryContext old = MemoryContextSwitchTo(exchange->context);
 	NotifyMerchant *merchant;
-	char *secret = NULL;
+	List *secrets;
 	bool isnull;
-	Datum sealed;
 
 	dlist_push_tail(claimed, &exchange->node);
 	exchange->merchant_id = lane_column(row, 1);
@@ -163,15 +183,12 @@ read_row(uint64 row, dlist_head *claimed)
 	exchange->host = exchange->url;
 	strlcpy(merchant->url, exchange->url, sizeof(merchant->url));
 	exchange->request.body = lane_column(row, 5);
-	sealed = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 8, &isnull);
-	if (!isnull)
-		secret = secret_open(psprintf("merchant:%s", exchange->merchant_id), "webhook_secret",
-							 DatumGetByteaPP(sealed));
-	exchange->headers = sign(exchange, secret);
+	secrets = secret_open_all(psprintf("merchant:%s", exchange->merchant_id), "webhook_secret",
+							  SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 8, &isnull));
+	exchange->headers = sign(exchange, secrets);
 	if (exchange->headers == NIL)
 		exchange->url = ""; /* never sent unsigned: an empty URL ends it at once */
-	if (secret != NULL)
-		OPENSSL_cleanse(secret, strlen(secret));
+	secret_wipe(secrets);
 	MemoryContextSwitchTo(old);
 }
 

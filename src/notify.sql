@@ -82,7 +82,7 @@ $$;
 comment on function payout.event_body(payout.payout, text, timestamptz) is 'the body of a notification in the standard format';
 
 create type payout.notify_work as (
-	merchant_id text, txid text, event_no integer, url text, body text, tries integer, format text, sealed_secret bytea
+	merchant_id text, txid text, event_no integer, url text, body text, tries integer, format text, sealed_secrets bytea[]
 );
 comment on type payout.notify_work is 'what lane notify sends for one notification';
 
@@ -132,7 +132,7 @@ begin
 	where n.merchant_id = due.merchant_id and n.txid = due.txid and n.event_no = due.event_no and m.merchant_id = n.merchant_id
 	returning n.merchant_id, n.txid, n.event_no, coalesce(m.notify_url, ''), n.body, n.tries,
 		payout.option_text('merchant', m.options, 'notify_format'),
-		(select s.sealed from payout.merchant_secret s where s.merchant_id = n.merchant_id and s.name = 'webhook_secret');
+		payout.valid_secrets('merchant:' || n.merchant_id, 'webhook_secret');
 end
 $$;
 comment on function payout.claim_notify(uuid, integer, text[], integer, text) is 'worker: takes due notifications';

@@ -26,12 +26,9 @@ $$;
 -- Without grants of roles that were dropped: their numbers may be another's in the server that the dump is restored to.
 select pg_catalog.pg_extension_config_dump('payout.access_grant', 'where role_name in (select a.oid from pg_catalog.pg_roles a)');
 select pg_catalog.pg_extension_config_dump('payout.merchant', '');
-select pg_catalog.pg_extension_config_dump('payout.merchant_secret', '');
 select pg_catalog.pg_extension_config_dump('payout.channel', '');
-select pg_catalog.pg_extension_config_dump('payout.channel_secret', '');
 select pg_catalog.pg_extension_config_dump('payout.bank', '');
 select pg_catalog.pg_extension_config_dump('payout.cvs', '');
-select pg_catalog.pg_extension_config_dump('payout.cvs_secret', '');
 select pg_catalog.pg_extension_config_dump('payout.balance', '');
 select pg_catalog.pg_extension_config_dump('payout.balance_delta', '');
 select pg_catalog.pg_extension_config_dump('payout.transfer', '');
@@ -46,6 +43,11 @@ select pg_catalog.pg_extension_config_dump('payout.batch', '');
 select pg_catalog.pg_extension_config_dump('payout.attempt', '');
 select pg_catalog.pg_extension_config_dump('payout.notification', '');
 select pg_catalog.pg_extension_config_dump('payout.notice', '');
+
+-- Stored secrets, sealed as they are, only where the session of pg_dump asks for them.
+select pg_catalog.pg_extension_config_dump('payout.merchant_secret', 'where pg_catalog.current_setting(''payout.dump_secrets'', true) operator(pg_catalog.=) ''on''');
+select pg_catalog.pg_extension_config_dump('payout.channel_secret', 'where pg_catalog.current_setting(''payout.dump_secrets'', true) operator(pg_catalog.=) ''on''');
+select pg_catalog.pg_extension_config_dump('payout.cvs_secret', 'where pg_catalog.current_setting(''payout.dump_secrets'', true) operator(pg_catalog.=) ''on''');
 
 -- The shipped policies come with the extension; an operator's are kept.
 select pg_catalog.pg_extension_config_dump('payout.retry_policy', 'where source = ''operator''');

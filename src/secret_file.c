@@ -1,5 +1,5 @@
 /*
- * secret_file.c: the file outside the database that makes this installation the one that may pay.
+ * secret_file.c: the file outside the database that makes this installation the one that may pay, and the one before it.
  *
  * The whole file is one secret, of 32 bytes to 64 kB, readable by the server's user alone. Keys for each purpose are
  * derived from it (HKDF, RFC 5869), so none can be computed from another. It is read anew at each use: a server whose
@@ -27,8 +27,19 @@
 #define SECRET_BYTES_MIN 32
 #define SECRET_BYTES_MAX 65536
 
-static pg_attribute_noreturn() void refuse(const char *why)
+static const char *
+file_path(SecretSource source)
 {
+	return source == SECRET_PRESENT ? payout_secret_file : payout_secret_file_old;
+}
+
+static pg_attribute_noreturn() void refuse(SecretSource source, const char *why)
+{
+	if (source == SECRET_OLD)
+		ereport(ERROR,
+				(errcode(PY_NOT_ARMED), errmsg("payout.secret_file_old %s", why),
+				 errhint("It is the absolute path of the file that was payout.secret_file before, for as "
+						 "long as a rotation lasts.")));
 	ereport(
 		ERROR,
 		(errcode(PY_NOT_ARMED), errmsg("payout.secret_file %s", why),
@@ -37,67 +48,100 @@ static pg_attribute_noreturn() void refuse(const char *why)
 			 "and set payout.secret_file to its absolute path. Copy it only to standbys that may take over.")));
 }
 
-/* The file's content in palloc'ed memory. */
-static uint8 *
-read_secret(size_t *size)
+/* Why an open file is no secret; NULL when it is one. */
+static const char *
+fault_of(int fd)
 {
-	int fd;
 	struct stat st;
+
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+		return "is not a regular file";
+	if ((st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+		return "is open to others than its owner";
+	if (st.st_size < SECRET_BYTES_MIN || st.st_size > SECRET_BYTES_MAX)
+		return "has less than 32 or more than 65536 bytes";
+	return NULL;
+}
+
+/* A file's content in palloc'ed memory, or NULL and why. */
+static uint8 *
+try_read(SecretSource source, size_t *size, const char **why)
+{
+	const char *path = file_path(source);
 	uint8 *content;
 	ssize_t got;
+	int fd;
 
-	if (payout_secret_file == NULL || payout_secret_file[0] == '\0')
-		refuse("is not set");
-	fd = OpenTransientFile(payout_secret_file, O_RDONLY | PG_BINARY);
-	if (fd < 0)
-		refuse("cannot be opened");
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
-		refuse("is not a regular file");
-	if ((st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-		refuse("is open to others than its owner");
-	if (st.st_size < SECRET_BYTES_MIN || st.st_size > SECRET_BYTES_MAX)
-		refuse("has less than 32 or more than 65536 bytes");
+	if (path == NULL || path[0] == '\0')
+	{
+		*why = "is not set";
+		return NULL;
+	}
+	fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
+	*why = fd < 0 ? "cannot be opened" : fault_of(fd);
+	if (*why != NULL)
+	{
+		if (fd >= 0)
+			CloseTransientFile(fd);
+		return NULL;
+	}
 	content = palloc(SECRET_BYTES_MAX);
 	got = read(fd, content, SECRET_BYTES_MAX);
 	CloseTransientFile(fd);
 	if (got < SECRET_BYTES_MIN)
-		refuse("cannot be read");
+	{
+		*why = "cannot be read";
+		pfree(content);
+		return NULL;
+	}
 	*size = (size_t) got;
 	return content;
 }
 
 void
-secret_file_digest(uint8 digest[SECRET_DIGEST_LEN])
+secret_file_digest(SecretSource source, uint8 digest[SECRET_DIGEST_LEN])
 {
-	size_t size;
-	uint8 *content = read_secret(&size);
-	bool ok = EVP_Digest(content, size, digest, NULL, EVP_sha256(), NULL) == 1;
+	size_t size = 0;
+	const char *why;
+	uint8 *content = try_read(source, &size, &why);
+	bool ok;
 
-	OPENSSL_cleanse(content, SECRET_BYTES_MAX);
+	if (content == NULL)
+		refuse(source, why);
+	ok = EVP_Digest(content, size, digest, NULL, EVP_sha256(), NULL) == 1;
+	OPENSSL_cleanse(content, size);
 	pfree(content);
 	if (!ok)
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not digest payout.secret_file")));
 }
 
-void
-secret_file_key(const char *purpose, uint8 key[SECRET_KEY_LEN])
+bool
+secret_file_key(SecretSource source, const char *purpose, SecretKey *key)
 {
-	size_t size;
-	uint8 *content = read_secret(&size);
-	size_t key_len = SECRET_KEY_LEN;
-	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, NULL);
-	bool ok = ctx != NULL && EVP_PKEY_derive_init(ctx) > 0 &&
-			  EVP_PKEY_CTX_set_hkdf_md(ctx, EVP_sha256()) > 0 &&
-			  EVP_PKEY_CTX_set1_hkdf_key(ctx, content, (int) size) > 0 &&
-			  EVP_PKEY_CTX_add1_hkdf_info(ctx, (const unsigned char *) purpose, (int) strlen(purpose)) > 0 &&
-			  EVP_PKEY_derive(ctx, key, &key_len) > 0;
+	size_t size = 0;
+	const char *why;
+	uint8 *content = try_read(source, &size, &why);
+	size_t key_len =
+		sizeof(SecretKey); /* key and id in one: each byte of HKDF's output is as good as the others */
+	EVP_PKEY_CTX *ctx;
+	bool ok;
 
+	if (content == NULL && source == SECRET_OLD)
+		return false;
+	if (content == NULL)
+		refuse(source, why);
+	ctx = EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, NULL);
+	ok = ctx != NULL && EVP_PKEY_derive_init(ctx) > 0 && EVP_PKEY_CTX_set_hkdf_md(ctx, EVP_sha256()) > 0 &&
+		 EVP_PKEY_CTX_set1_hkdf_key(ctx, content, (int) size) > 0 &&
+		 EVP_PKEY_CTX_add1_hkdf_info(ctx, (const unsigned char *) purpose, (int) strlen(purpose)) > 0 &&
+		 EVP_PKEY_derive(ctx, (uint8 *) key, &key_len) > 0;
 	EVP_PKEY_CTX_free(ctx);
-	OPENSSL_cleanse(content, SECRET_BYTES_MAX);
+	OPENSSL_cleanse(content, size);
 	pfree(content);
 	if (!ok)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not derive a key from payout.secret_file")));
+	return true;
 }
 
 /* Opens the file and describes the lock that stands for a database. */
@@ -107,10 +151,10 @@ open_for_lock(uint64 system_identifier, Oid database, struct flock *lock)
 	uint8 digest[SECRET_DIGEST_LEN];
 	int fd;
 
-	secret_file_digest(digest); /* the checks of the file */
+	secret_file_digest(SECRET_PRESENT, digest); /* the checks of the file */
 	fd = open(payout_secret_file, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
-		refuse("cannot be opened for locking");
+		refuse(SECRET_PRESENT, "cannot be opened for locking");
 	memset(lock, 0, sizeof(*lock));
 	lock->l_type = F_WRLCK;
 	lock->l_whence = SEEK_SET;
@@ -132,14 +176,34 @@ secret_file_is_locked(uint64 system_identifier, Oid database)
 	return locked;
 }
 
+/* Whether the open file is the one that the setting names now: it may have been replaced under its name. */
+static bool
+is_present(int fd)
+{
+	struct stat held;
+	struct stat named;
+
+	return fstat(fd, &held) == 0 && stat(payout_secret_file, &named) == 0 && held.st_dev == named.st_dev &&
+		   held.st_ino == named.st_ino;
+}
+
 bool
 secret_file_lock(uint64 system_identifier, Oid database)
 {
+	static int lock_fd = -1; /* open as long as it is: it is the lock */
 	struct flock lock;
-	int fd = open_for_lock(system_identifier, database, &lock);
+	int fd;
 
-	if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
-		return true; /* the descriptor stays open: it is the lock */
-	close(fd);
-	return false;
+	if (lock_fd >= 0 && is_present(lock_fd))
+		return true;
+	fd = open_for_lock(system_identifier, database, &lock);
+	if (fcntl(fd, F_OFD_SETLK, &lock) != 0)
+	{
+		close(fd);
+		return false;
+	}
+	if (lock_fd >= 0)
+		close(lock_fd);
+	lock_fd = fd;
+	return true;
 }

@@ -1,22 +1,43 @@
 /*
- * secret_file.h: the file payout.secret_file: read, digested, locked, and the keys derived from it.
- * For secret.c, arming.c, inbound.c and the worker; its content never leaves these.
+ * secret_file.h: the files payout.secret_file and payout.secret_file_old: read, digested, locked, and the keys derived
+ * from them. For secret.c, token.c, arming.c, inbound.c and the worker; their content never leaves these.
+ *
+ * Everything new is made with the present file. The old one, set while a rotation lasts, only opens what was made with
+ * it; when it is not set or not usable it is as if it were not there, and payout.health() says so.
  */
 #ifndef PAYOUT_SECRET_FILE_H
 #define PAYOUT_SECRET_FILE_H
 
 #define SECRET_KEY_LEN 32
+#define SECRET_KEY_ID_LEN 8
 #define SECRET_DIGEST_LEN 32
 
-/* SHA-256 of the file. Raises PY015, with a hint, when the file is not set, not readable, open to others or too short. */
-extern void secret_file_digest(uint8 digest[SECRET_DIGEST_LEN]);
+typedef enum SecretSource
+{
+	SECRET_PRESENT,
+	SECRET_OLD
+} SecretSource;
 
-/* HKDF-SHA256 of the file for a purpose (a short constant text). Raises PY015 as above. */
-extern void secret_file_key(const char *purpose, uint8 key[SECRET_KEY_LEN]);
+/* A key for one purpose, and a name for it that tells nothing about it. */
+typedef struct SecretKey
+{
+	uint8 key[SECRET_KEY_LEN];
+	uint8 id[SECRET_KEY_ID_LEN];
+} SecretKey;
+
+/* SHA-256 of a file. Raises PY015, with a hint, when the file is not set, not readable, open to others or too short. */
+extern void secret_file_digest(SecretSource source, uint8 digest[SECRET_DIGEST_LEN]);
 
 /*
- * Takes the exclusive lock of this database on the file, for the life of the process; false when another process
- * (a copy of this database on this host) has it. Raises PY015 as above.
+ * HKDF-SHA256 of a file for a purpose (a short constant text). Raises PY015 as above for the present file; false where
+ * the old one is not usable. The caller cleanses the key.
+ */
+extern bool secret_file_key(SecretSource source, const char *purpose, SecretKey *key);
+
+/*
+ * Takes the exclusive lock of this database on the present file, for the life of the process; false when another
+ * process (a copy of this database on this host) has it. Where the lock is held, checks that it is on the file that is
+ * the present one now, or else takes it there and lets the other go. Raises PY015 as above.
  */
 extern bool secret_file_lock(uint64 system_identifier, Oid database);
 

@@ -16,7 +16,9 @@
 
 char *payout_databases = NULL;
 char *payout_secret_file = NULL;
+char *payout_secret_file_old = NULL;
 char *payout_allow_hosts = NULL;
+bool payout_dump_secrets = false;
 bool payout_testing = false;
 int payout_clock_offset_s = 0;
 int payout_max_in_flight = 64;
@@ -83,6 +85,13 @@ payout_define_settings(void)
 		"payout.secret_file", "File outside the data directory that holds this installation's secret.",
 		"Pepper of tokens, key of stored secrets and witness of arming.", &payout_secret_file, "", PGC_SIGHUP,
 		GUC_SUPERUSER_ONLY, check_secret_file, NULL, NULL);
+	DefineCustomStringVariable("payout.secret_file_old", "The file that was payout.secret_file before.",
+							   "Set while a rotation lasts: what was made with it is still good.",
+							   &payout_secret_file_old, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_secret_file,
+							   NULL, NULL);
+	DefineCustomBoolVariable(
+		"payout.dump_secrets", "Lets pg_dump take the stored secrets, sealed as they are.",
+		"For the session of pg_dump.", &payout_dump_secrets, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("payout.allow_hosts",
 							   "Hosts that may be reached over plain http or at private addresses.",
 							   "For banks and merchants on one's own network, and for tests.",

@@ -9,6 +9,8 @@
 
 extern char *payout_databases;	 /* comma separated; a worker runs for each */
 extern char *payout_secret_file; /* absolute path, "" when unset */
+extern char *payout_secret_file_old;
+extern bool payout_dump_secrets; /* read by the conditions of dumped tables, see secret.sql */
 extern char *payout_allow_hosts; /* comma separated hosts that may be plain http or private */
 extern bool payout_testing;		 /* start-up: the clock may be moved */
 extern int payout_clock_offset_s;

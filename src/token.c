@@ -27,6 +27,8 @@
 
 PG_FUNCTION_INFO_V1(payout_generate_token);
 PG_FUNCTION_INFO_V1(payout_token_digest);
+PG_FUNCTION_INFO_V1(payout_token_digest_old);
+PG_FUNCTION_INFO_V1(payout_token_key_id);
 PG_FUNCTION_INFO_V1(payout_token_matches);
 
 #define SLOT_DIGITS 4
@@ -65,33 +67,60 @@ payout_generate_token(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(result);
 }
 
-/* token_digest(token): null for null and for what is not written as a token is. PY015 without payout.secret_file. */
-Datum
-payout_token_digest(PG_FUNCTION_ARGS)
+/* The digest of a token under the key of a file; null for null and for what is not written as a token is. */
+static Datum
+token_digest(FunctionCallInfo fcinfo, SecretSource source)
 {
-	text *typed;
+	SecretKey key;
 	char token[TOKEN_DIGITS_MAX + 1];
-	uint8 key[SECRET_KEY_LEN];
-	bytea *digest;
+	bytea *digest = palloc0(VARHDRSZ + DIGEST_LEN);
+	/* The key first: whether there is a file must not depend on what was typed. */
+	bool has_key = secret_file_key(source, PEPPER_PURPOSE, &key);
+	text *typed = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
 	unsigned len = 0;
 	bool ok;
 
-	/* The key first: whether there is a file must not depend on what was typed. */
-	secret_file_key(PEPPER_PURPOSE, key);
-	if (PG_ARGISNULL(0))
+	if (!has_key || typed == NULL || !token_read(VARDATA_ANY(typed), VARSIZE_ANY_EXHDR(typed), token))
+	{
+		OPENSSL_cleanse(&key, sizeof(key));
 		PG_RETURN_NULL();
-	typed = PG_GETARG_TEXT_PP(0);
-	if (!token_read(VARDATA_ANY(typed), VARSIZE_ANY_EXHDR(typed), token))
-		PG_RETURN_NULL();
-	digest = palloc0(VARHDRSZ + DIGEST_LEN);
+	}
 	SET_VARSIZE(digest, VARHDRSZ + DIGEST_LEN);
-	ok = HMAC(EVP_sha256(), key, sizeof(key), (const uint8 *) token, strlen(token), (uint8 *) VARDATA(digest),
-			  &len) != NULL;
-	OPENSSL_cleanse(key, sizeof(key));
+	ok = HMAC(EVP_sha256(), key.key, sizeof(key.key), (const uint8 *) token, strlen(token),
+			  (uint8 *) VARDATA(digest), &len) != NULL;
+	OPENSSL_cleanse(&key, sizeof(key));
 	OPENSSL_cleanse(token, sizeof(token));
 	if (!ok || len != DIGEST_LEN)
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not digest a token")));
 	PG_RETURN_BYTEA_P(digest);
+}
+
+/* token_digest(token): see token.sql. PY015 without payout.secret_file. */
+Datum
+payout_token_digest(PG_FUNCTION_ARGS)
+{
+	return token_digest(fcinfo, SECRET_PRESENT);
+}
+
+/* token_digest_old(token): the same under payout.secret_file_old; null where that is not usable. */
+Datum
+payout_token_digest_old(PG_FUNCTION_ARGS)
+{
+	return token_digest(fcinfo, SECRET_OLD);
+}
+
+/* token_key_id(): the id of the key that token_digest uses. PY015 without payout.secret_file. */
+Datum
+payout_token_key_id(PG_FUNCTION_ARGS)
+{
+	SecretKey key;
+	bytea *id = palloc(VARHDRSZ + SECRET_KEY_ID_LEN);
+
+	secret_file_key(SECRET_PRESENT, PEPPER_PURPOSE, &key);
+	SET_VARSIZE(id, VARHDRSZ + SECRET_KEY_ID_LEN);
+	memcpy(VARDATA(id), key.id, SECRET_KEY_ID_LEN);
+	OPENSSL_cleanse(&key, sizeof(key));
+	PG_RETURN_BYTEA_P(id);
 }
 
 /* token_matches(stored, presented): whether two digests are the same, in time that does not depend on where they differ. */

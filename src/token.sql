@@ -3,11 +3,16 @@
 -- The database holds digests (token.c says of what); the digits leave it once, in the answer that issues them. At each
 -- moment a payout has at most one token that is not replaced.
 
+create function payout.token_key_id() returns bytea
+language c volatile parallel restricted as 'MODULE_PATHNAME', 'payout_token_key_id';
+comment on function payout.token_key_id() is 'the id of the key that payout.token_digest uses; PY015 without payout.secret_file';
+
 create table payout.cashout_token (
 	merchant_id text collate "C" not null,
 	txid text collate "C" not null,
 	token_no integer not null check (token_no > 0),
 	digest bytea not null check (length(digest) = 32),
+	key_id bytea not null default payout.token_key_id(),
 	issued_at timestamptz not null default clock_timestamp(),
 	valid_until timestamptz not null,
 	replaced_at timestamptz,
@@ -15,6 +20,7 @@ create table payout.cashout_token (
 );
 comment on table payout.cashout_token is 'every token that was issued, by its digest';
 comment on column payout.cashout_token.digest is 'HMAC-SHA256 of the digits; unique in the whole database, for ever';
+comment on column payout.cashout_token.key_id is 'which key the digest is made with';
 comment on column payout.cashout_token.replaced_at is 'when another token took its place';
 
 create unique index cashout_token_digest on payout.cashout_token (digest);
@@ -30,6 +36,10 @@ comment on function payout.generate_token(text) is 'payout.token_digits digits: 
 create function payout.token_digest(token text) returns bytea
 language c volatile parallel restricted as 'MODULE_PATHNAME', 'payout_token_digest';
 comment on function payout.token_digest(text) is 'the digest of a token, blanks ignored; null when it is not written as a token is, PY015 without payout.secret_file';
+
+create function payout.token_digest_old(token text) returns bytea
+language c volatile parallel restricted as 'MODULE_PATHNAME', 'payout_token_digest_old';
+comment on function payout.token_digest_old(text) is 'the same with payout.secret_file_old, for tokens issued before a rotation; null where that is not set or not usable';
 
 create function payout.token_matches(stored bytea, presented bytea) returns boolean
 language c immutable strict parallel safe as 'MODULE_PATHNAME', 'payout_token_matches';
@@ -82,6 +92,7 @@ as $$
 declare
 	token text;
 	token_digest bytea;
+	old_digest bytea;
 	next_no integer;
 begin
 	perform payout.require_armed();
@@ -93,8 +104,10 @@ begin
 	for draw in 1..100 loop
 		token := payout.generate_token(p.merchant_id);
 		token_digest := payout.token_digest(token);		-- by itself, so that the digits are in no plan
+		old_digest := payout.token_digest_old(token);
 		insert into payout.cashout_token (merchant_id, txid, token_no, digest, valid_until)
-		values (p.merchant_id, p.txid, next_no, token_digest, p_valid_until)
+		select p.merchant_id, p.txid, next_no, token_digest, p_valid_until
+		where not exists (select from payout.cashout_token t where t.digest = old_digest)
 		on conflict (digest) do nothing;
 		if found then
 			return token;

@@ -178,12 +178,12 @@ wakeup_register_worker(void)
 }
 
 void
-wakeup_worker_holds_file(void)
+wakeup_worker_holds_file(bool holds)
 {
 	LWLockAcquire(state->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < WAKEUP_DATABASES_MAX; i++)
 		if (state->workers[i].latch == MyLatch)
-			state->workers[i].holds_file = true;
+			state->workers[i].holds_file = holds;
 	LWLockRelease(state->lock);
 }
 

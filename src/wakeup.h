@@ -23,8 +23,8 @@ extern void wakeup_at_commit(void);
 extern void wakeup_register_launcher(void);
 extern bool wakeup_register_worker(void);
 
-/* The worker has the lock on payout.secret_file; whether the worker of this session's database does. */
-extern void wakeup_worker_holds_file(void);
+/* Whether the worker has the lock on payout.secret_file: it says so, sessions of its database ask. */
+extern void wakeup_worker_holds_file(bool holds);
 extern bool wakeup_file_is_ours(void);
 
 /* Wakes sessions that wait for a bank's answer; the worker calls it after it committed one. */

@@ -13,13 +13,13 @@ as $$
 begin
 	return query
 	select c.channel_id, c.protocol, c.base_url,
-		concat_ws('/', c.base_url, hashtextextended(c.options::text, 0), k.set_at, s.set_at),
+		concat_ws('/', c.base_url, hashtextextended(c.options::text, 0), k.set_at, k.key_id, s.set_at, s.key_id, payout.seal_key_id()),
 		c.paused_at is not null,
 		(select jsonb_object_agg(d.name, coalesce(c.options -> d.name, d.default_value)) from payout.option_definition d where d.scope = 'channel'),
 		k.sealed, s.sealed
 	from payout.channel c
-	left join payout.channel_secret k on k.channel_id = c.channel_id and k.name = 'private_key'
-	left join payout.channel_secret s on s.channel_id = c.channel_id and s.name = 'client_secret'
+	left join payout.channel_secret k on k.channel_id = c.channel_id and k.name = 'private_key' and k.valid_until is null
+	left join payout.channel_secret s on s.channel_id = c.channel_id and s.name = 'client_secret' and s.valid_until is null
 	order by c.channel_id;
 end
 $$;

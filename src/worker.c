@@ -27,6 +27,7 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "secret.h"
 #include "secret_file.h"
 #include "settings.h"
 #include "storage/ipc.h"
@@ -53,21 +54,19 @@ static int64 rest_until_ms = 0;	  /* commits wake us no earlier */
  */
 #define REST_MAX_MS 10
 
-/* The lock that keeps copies of this database on this host apart. */
+/* The lock that keeps copies of this database on this host apart; asked for each turn, as the file may be another one. */
 static bool
 take_file_lock(void)
 {
-	static bool held = false; /* it outlives a turn that failed, and a second descriptor could not have it */
+	static bool held = false;
 	static bool told = false;
+	bool holds = secret_file_lock(GetSystemIdentifier(), MyDatabaseId);
 
-	if (held)
+	if (holds != held)
+		wakeup_worker_holds_file(holds);
+	held = holds;
+	if (holds)
 		return true;
-	if (secret_file_lock(GetSystemIdentifier(), MyDatabaseId))
-	{
-		held = true;
-		wakeup_worker_holds_file();
-		return true;
-	}
 	if (!told)
 		ereport(
 			LOG,
@@ -114,14 +113,17 @@ may_turn(MemoryContext context)
 	{
 		turn_begin();
 		armed = turn_query_bool("select payout.is_armed()", NULL);
-		if (armed && !incarnation_begun)
+		if (armed)
 			armed = take_file_lock();
 		if (armed && !incarnation_begun)
 			begin_incarnation();
 		if (armed && (!incarnation_begun || orphans_left > 0))
 			orphans_left = bury_orphans();
 		if (armed)
+		{
 			channel_read_all();
+			secret_drop_old();
+		}
 		if (armed && !incarnation_begun)
 			crash_point("begin_before_commit");
 		turn_commit();
