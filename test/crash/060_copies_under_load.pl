@@ -144,6 +144,7 @@ sub add_copy
 sub dump_into
 {
 	my ($database) = @_;
+	local $ENV{PGOPTIONS} = '-c payout.dump_secrets=on';	# its channels are to send
 	$node->safe_psql('postgres', "create database $database");
 	IPC::Run::run([ 'pg_dump', '-Fc', $node->connstr('app') ], '|', [ 'pg_restore', '--exit-on-error', '-d', $node->connstr($database) ])
 		or BAIL_OUT('dump and restore failed');

@@ -40,7 +40,10 @@ $t->wait_state($again, 'paid');
 is($t->times_paid($again), 1, 'paid once');
 
 # Two databases
-$node->command_ok([ 'pg_dump', '-Fc', '-f', "$t->{dir}/app.dump", $node->connstr('app') ], 'pg_dump');
+{
+	local $ENV{PGOPTIONS} = '-c payout.dump_secrets=on';
+	$node->command_ok([ 'pg_dump', '-Fc', '-f', "$t->{dir}/app.dump", $node->connstr('app') ], 'pg_dump');
+}
 $node->safe_psql('postgres', 'create database second');
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('second'), "$t->{dir}/app.dump" ], 'pg_restore');
 list_databases('app, "second"');

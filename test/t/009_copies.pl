@@ -32,7 +32,10 @@ sub contents
 
 $t->wait_for('balances are folded', sub { $t->sql('select payout.wake(), count(*) from payout.balance_delta') eq '|0' });
 my $original = contents($node, 'app');
-$node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, $node->connstr('app') ], 'pg_dump');
+{
+	local $ENV{PGOPTIONS} = '-c payout.dump_secrets=on';
+	$node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, $node->connstr('app') ], 'pg_dump');
+}
 $node->safe_psql('postgres', 'create database copy');
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('copy'), $dump ], 'pg_restore');
 is(contents($node, 'copy'), $original, 'nothing is lost');
