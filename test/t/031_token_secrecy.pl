@@ -4,25 +4,12 @@
 use strict;
 use warnings;
 use lib 'test/t/lib';
-use File::Find ();
-use IPC::Run ();
-use PayoutTest;
+use LeakTest;
 use Test::More;
 
-my $t = PayoutTest->new(conf => [
-	"shared_preload_libraries = 'payout, pg_stat_statements, auto_explain'",
-	'log_statement = all', 'log_min_duration_statement = 0', 'log_duration = on', 'log_min_messages = debug5', 'log_error_verbosity = verbose',
-	'log_min_error_statement = debug5', 'log_lock_waits = on', 'deadlock_timeout = 10ms',
-	'log_parameter_max_length = 0', 'log_parameter_max_length_on_error = 0',
-	'pg_stat_statements.track = all', 'pg_stat_statements.max = 10000',
-	'auto_explain.log_min_duration = 0', 'auto_explain.log_nested_statements = on', 'auto_explain.log_analyze = on', 'auto_explain.log_verbose = on',
-	'payout.token_digits = 20', 'payout.token_tries = 1000' ]);
+my $t = LeakTest->new(conf => [ 'payout.token_digits = 20', 'payout.token_tries = 1000' ]);
 my $node = $t->{node};
-$t->sql('create extension pg_stat_statements');
 $t->sql(qq(select payout.alter_cvs('$_', '{"token_tries": 1000}'))) for qw(STORE1 STORE2);
-
-# Everything that clients print, and what pg_stat_activity shows while they wait.
-my ($output, $activity) = ('', '');
 
 my %script = (
 	validate => "select txid from payout.cashout_validate('STORE1', :token, 'T1', :reference);\n",
@@ -32,45 +19,17 @@ $script{failing} = "begin;\n$script{validate}select 1 / (length(:token) - length
 $script{undone} = "begin;\n$script{validate}rollback;\n";
 $script{cast} = "select :token::text::inet;\n";
 
-# Starts a client that sends the token as a bind parameter; in mode simple it writes it into the statement instead.
-sub start_client
+sub client
 {
 	my ($call, $token, $reference, %option) = @_;
-	my $mode = $option{mode} || 'extended';
-	my $file = "$t->{dir}/$call.sql";
-	PayoutTest::write_file($file, $mode eq 'simple' ? $script{$call} =~ s/:(token|reference)/':$1'/gr : $script{$call});
-	local $ENV{PGAPPNAME} = 'store';
-	local $ENV{PGOPTIONS} = $option{options} if $option{options};
-	my %client = (out => '');
-	$client{handle} = IPC::Run::start([ 'pgbench', '-n', '-t', '1', '--verbose-errors', '-M', $mode,
-		'-D', "token=$token", '-D', "reference=$reference", '-f', $file, $node->connstr('app') ], '<', \undef, '>&', \$client{out});
-	return \%client;
+	return $t->client($script{$call}, { token => $token, reference => $reference }, %option);
 }
 
-# 1 when its statements succeeded.
-sub finish_client
-{
-	my ($client) = @_;
-	$client->{handle}->finish;
-	$output .= $client->{out};
-	return $client->{handle}->result == 0 ? 1 : 0;
-}
-
-sub client { return finish_client(start_client(@_)); }
-
-# A client waits for a payout that another session holds; looks at the server's activity meanwhile.
+# A client waits for a payout that another session holds.
 sub waiting
 {
-	my ($txid, $then, @call) = @_;
-	my $locker = $node->background_psql('app');
-	$locker->query_safe("begin; select from payout.payout where txid = '$txid' for update");
-	my $client = start_client(@call);
-	$t->wait_sql("select count(*) = 1 from pg_stat_activity where application_name = 'store' and wait_event_type = 'Lock'");
-	$activity .= $t->sql('select string_agg(a::text, chr(10)) from pg_stat_activity a');
-	$then->();
-	$locker->query_safe('rollback');
-	$locker->quit;
-	return finish_client($client);
+	my ($txid, $then, $call, $token, $reference, %option) = @_;
+	return $t->waiting("select from payout.payout where txid = '$txid' for update", $then, $script{$call}, { token => $token, reference => $reference }, %option);
 }
 
 sub blanks { my $token = shift; return join ' ', $token =~ /(.{1,4})/g; }
@@ -115,7 +74,7 @@ for my $call (qw(validate confirm reverse))
 is(client('failing', $token{undone}, 'E1'), 0, 'in a transaction that fails');
 is(client('undone', $token{undone}, 'E2'), 1, 'in one that is rolled back');
 is(waiting($fate{waiting}[0], sub { }, 'validate', $token{waiting}, 'F1'), 1, 'while it waits for a lock');
-is(waiting($fate{cancelled}[0], sub { $t->sql("select pg_cancel_backend(pid) from pg_stat_activity where application_name = 'store'") },
+is(waiting($fate{cancelled}[0], sub { $t->sql("select pg_cancel_backend(pid) from pg_stat_activity where application_name = 'client'") },
 	'validate', $token{cancelled}, 'F2'), 0, 'cancelled while it waits');
 $t->set_clock(86500);
 $t->wait_state($fate{expired}[0], 'expired');
@@ -134,45 +93,16 @@ my $logged_token = PayoutTest::random_token(1, 20);
 client('validate', $logged_token, 'X3', options => '-c log_parameter_max_length=-1');
 
 # Where it might be.
-my %place = (
-	'clients\' output' => $output,
-	pg_stat_activity => $activity,
-	pg_stat_statements => $t->sql('select string_agg(query, chr(10)) from pg_stat_statements'),
-	history => $t->sql('select string_agg(e::text, chr(10)) from payout.payout_event e'),
-	notifications => $t->sql('select string_agg(n::text, chr(10)) from payout.notification n'));
-like($place{pg_stat_statements}, qr/payout\.token_digest\(/, 'nested statements are in the statistics');
-my $dump = '';
-IPC::Run::run([ 'pg_dump', $node->connstr('app') ], '>', \$dump) or die 'pg_dump';
-$place{dump} = $dump;
-$t->sql('checkpoint');
-$node->stop;
-$place{log} = PayoutTest::slurp($node->logfile);
-ok($place{log} =~ /Query Text: .*payout\.cashout_token q where q\.digest/, 'nested statements are in the log');
-for my $name ('data files', 'WAL')
-{
-	$place{$name} = '';
-	File::Find::find({ no_chdir => 1, wanted => sub {
-		$place{$name} .= PayoutTest::slurp($_) if -f && -s && (m{/pg_wal/} xor $name eq 'data files') } }, $node->data_dir);
-	cmp_ok(length $place{$name}, '>=', 1 << 24, "there are $name");
-}
+my $place = $t->places;
+like($place->{pg_stat_statements}, qr/payout\.token_digest\(/, 'nested statements are in the statistics');
+ok($place->{log} =~ /Query Text: .*payout\.cashout_token q where q\.digest/, 'nested statements are in the log');
 
 # With log_verbose the plan of a client's own statement shows its parameters: that alone is left out, and counted.
-my @lines = split /\n/, $place{log};
+my @lines = split /\n/, $place->{log};
 my @others = grep { !/^\s+Function Call: payout\.cashout_\w+\('STORE1'::text, / } @lines;
 cmp_ok(@lines - @others, '>=', 12, 'auto_explain.log_verbose must be off: it shows what clients bind');
-$place{log} = join "\n", @others;
+$place->{log} = join "\n", @others;
 
-my $secret = pattern(values %token);
-my $known = pattern($control, $open_token);
-for my $name (sort keys %place)
-{
-	my @found;
-	while ($place{$name} =~ /$secret/g)
-	{
-		push @found, substr($place{$name}, $-[0] > 80 ? $-[0] - 80 : 0, 160) =~ s/[^ -~]/./gr;
-	}
-	is(scalar @found, 0, "$name: no token") or diag(join "\n", @found > 5 ? @found[0 .. 4] : @found);
-	ok($place{$name} =~ $known, "$name: the control is found");
-}
-ok($place{log} =~ pattern($logged_token), 'log_parameter_max_length is what keeps a bind parameter out of the log');
+$t->search($place, pattern(values %token), pattern($control, $open_token));
+ok($place->{log} =~ pattern($logged_token), 'log_parameter_max_length is what keeps a bind parameter out of the log');
 done_testing();
