@@ -166,8 +166,8 @@ payout_notice_signature_valid(PG_FUNCTION_ARGS)
 	bool valid = false;
 	ListCell *cell;
 
-	if (channel_id == NULL || method == NULL || path == NULL || token == NULL || body == NULL || stamp == NULL ||
-		signature == NULL)
+	if (channel_id == NULL || method == NULL || path == NULL || token == NULL || body == NULL ||
+		stamp == NULL || signature == NULL)
 		PG_RETURN_BOOL(false);
 	secrets = secret_values(psprintf("channel:%s", channel_id), "client_secret");
 	encoding = channel_encoding(channel_id);
