@@ -219,14 +219,7 @@ payout_seal_again(PG_FUNCTION_ARGS)
 Datum
 payout_seal_key_id(PG_FUNCTION_ARGS)
 {
-	bytea *id = palloc(VARHDRSZ + SECRET_KEY_ID_LEN);
-	SecretKey key;
-
-	secret_file_key(SECRET_PRESENT, SEAL_PURPOSE, &key);
-	SET_VARSIZE(id, VARHDRSZ + SECRET_KEY_ID_LEN);
-	memcpy(VARDATA(id), key.id, SECRET_KEY_ID_LEN);
-	OPENSSL_cleanse(&key, sizeof(key));
-	PG_RETURN_BYTEA_P(id);
+	PG_RETURN_BYTEA_P(secret_file_key_id(SEAL_PURPOSE));
 }
 
 /* is_sealed(owner, name, sealed, value): see secret.sql. In time that does not depend on where values differ. */

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "common/hashfn.h"
+#include "compat.h"
 #include "errors.h"
 #include "secret_file.h"
 #include "settings.h"
@@ -142,6 +143,19 @@ secret_file_key(SecretSource source, const char *purpose, SecretKey *key)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not derive a key from payout.secret_file")));
 	return true;
+}
+
+bytea *
+secret_file_key_id(const char *purpose)
+{
+	SecretKey key;
+	bytea *id = palloc(VARHDRSZ + SECRET_KEY_ID_LEN);
+
+	secret_file_key(SECRET_PRESENT, purpose, &key);
+	SET_VARSIZE(id, VARHDRSZ + SECRET_KEY_ID_LEN);
+	memcpy(VARDATA(id), key.id, SECRET_KEY_ID_LEN);
+	OPENSSL_cleanse(&key, sizeof(key));
+	return id;
 }
 
 /* Opens the file and describes the lock that stands for a database. */

@@ -34,6 +34,9 @@ extern void secret_file_digest(SecretSource source, uint8 digest[SECRET_DIGEST_L
  */
 extern bool secret_file_key(SecretSource source, const char *purpose, SecretKey *key);
 
+/* The id of the present file's key for a purpose, palloc'ed. Raises PY015 as above. */
+extern bytea *secret_file_key_id(const char *purpose);
+
 /*
  * Takes the exclusive lock of this database on the present file, for the life of the process; false when another
  * process (a copy of this database on this host) has it. Where the lock is held, checks that it is on the file that is

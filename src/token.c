@@ -113,14 +113,7 @@ payout_token_digest_old(PG_FUNCTION_ARGS)
 Datum
 payout_token_key_id(PG_FUNCTION_ARGS)
 {
-	SecretKey key;
-	bytea *id = palloc(VARHDRSZ + SECRET_KEY_ID_LEN);
-
-	secret_file_key(SECRET_PRESENT, PEPPER_PURPOSE, &key);
-	SET_VARSIZE(id, VARHDRSZ + SECRET_KEY_ID_LEN);
-	memcpy(VARDATA(id), key.id, SECRET_KEY_ID_LEN);
-	OPENSSL_cleanse(&key, sizeof(key));
-	PG_RETURN_BYTEA_P(id);
+	PG_RETURN_BYTEA_P(secret_file_key_id(PEPPER_PURPOSE));
 }
 
 /* token_matches(stored, presented): whether two digests are the same, in time that does not depend on where they differ. */
