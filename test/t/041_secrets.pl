@@ -82,15 +82,15 @@ sub ask_token
 
 my $external_id = 0;
 
-# The status of a notice that is signed with this secret: 200 or 404 and the like once it is believed, 401 when it is not.
+# The status of a notice that is signed with this secret; none is a replay of another.
 sub notice
 {
 	my ($secret, $token) = @_;
-	my ($path, $stamp, $body) = ('/snap/v1.0/transfer-interbank-bulk/notify', stamp(), '{"bulkId":"B","partnerBulkId":"P","bulkObject":[]}');
+	my ($path, $stamp, $body) = ('/snap/v1.0/transfer-interbank-bulk/notify', stamp(), sprintf '{"bulkId":"B%d","partnerBulkId":"P","bulkObject":[]}', ++$external_id);
 	my $signature = hmac_sha512_base64("POST:$path:$token:" . sha256_hex($body) . ":$stamp", $secret);
 	$signature .= '=' while length($signature) % 4;
 	my ($status) = call($path, { Authorization => "Bearer $token", 'X-TIMESTAMP' => $stamp, 'X-SIGNATURE' => $signature, 'X-PARTNER-ID' => 'PARTNER1',
-		'X-EXTERNAL-ID' => 9000 + ++$external_id }, $body);
+		'X-EXTERNAL-ID' => 9000 + $external_id }, $body);
 	return $status;
 }
 
