@@ -129,7 +129,7 @@ isnt($t->sqlstate("set search_path = $path; select 'a'::text"), '00000', 'a type
 is(marks($node, 'app'), '1', 'and leaves its mark');
 $node->safe_psql('app', "select pg_catalog.setval('evil.mark', 1, false)");
 
-$t->sql("insert into payout.access_grant (role_name, kind, scope) values ('merchant', 'merchant', 'MERCHANT01'), ('store', 'cvs', 'STORE1'); grant usage on schema payout to merchant, store; grant execute on all routines in schema payout to merchant, store; grant select on payout.v_payout, payout.v_statement to merchant");
+$t->sql("select payout.grant_access('merchant', 'merchant', 'MERCHANT01'), payout.grant_access('store', 'cvs', 'STORE1')");
 $node->safe_psql('postgres', "alter database app set search_path = $path");
 $ENV{PGOPTIONS} = '-c search_path=public';	# of the test's own statements
 {
@@ -182,6 +182,7 @@ hostile('', $_) for
 	q(select payout.create_channel('HOSTILE', 'snap', 'https://a.example', '{"client_id": "x"}'); select payout.alter_channel('HOSTILE', '{"linger_ms": 5}'); select payout.load_banks('HOSTILE')),
 	q(select payout.pause_channel('HOSTILE', 'x'); select payout.resume_channel('HOSTILE')), q(select payout.create_bank('HOST', 'x', 'HOSTILE'); select payout.alter_bank('HOST', '{"enabled": false}')),
 	q(select payout.create_cvs('HOSTILE', 'x'); select payout.alter_cvs('HOSTILE', '{"opening_hours": "07:00-22:00"}')), q(select payout.set_secret('merchant:HOSTILE001', 'webhook_secret', 'x', '2000-01-01'::pg_catalog.timestamptz operator(pg_catalog.+) (pg_catalog.now() operator(pg_catalog.-) '1999-12-01'))),
+	q(select payout.grant_access('mallory', 'analyst'); select payout.grant_access('mallory', 'operator'); select payout.revoke_access('mallory', 'operator'); select payout.revoke_access('mallory', 'analyst')),
 	"select payout.resend_notification('MERCHANT01', '$txid'); select payout.request_check('MERCHANT01', '$txid')", "select payout.resolve('MERCHANT01', '$txid', 'returned', 'x')",
 	q(select payout.cvs_settlement('STORE1', '2026-01-31'); select payout.import_cvs_settlement('STORE1', '2026-01-31', '[{"cvs_reference": "NONE", "amount": "1", "status": "SUCCESS"}]')),
 	q(select payout.bank_notification('BANK1', 'POST', '/x', '{}', '')), 'select payout.disarm(); select payout.arm()';
