@@ -29,6 +29,7 @@ C_FILES = \
 	row \
 	row_cache \
 	payout_row \
+	chain \
 	history \
 	policy \
 	ledger \
@@ -52,6 +53,7 @@ C_FILES = \
 	record \
 	expire \
 	fold \
+	link \
 	lane \
 	validate \
 	dispatch \
@@ -99,6 +101,7 @@ SQL_FILES = \
 	inbound \
 	work \
 	verify \
+	chain \
 	access \
 	health \
 	views \

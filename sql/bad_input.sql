@@ -29,6 +29,7 @@ from (values
 	('top_up', array['merchant_id', 'amount', 'reference'], array['merchant', 'amount', 'reference'], array['''BADINPUT01''', '1', '''bad-input''']),
 	('withdraw', array['merchant_id', 'amount', 'reference'], array['merchant', 'amount', 'reference'], array['''BADINPUT01''', '1', '''bad-input''']),
 	('balance', array['merchant_id'], array['merchant'], array['''BADINPUT01''']),
+	('verify_chain', array['merchant_id'], array['merchant'], array['''BADINPUT01''']),
 	('register', array['merchant_id', 'reference_no', 'amount', 'bank_code', 'account_no', 'beneficiary_name', 'method', 'beneficiary_phone', 'scheduled_at', 'description', 'options'],
 		array['merchant', 'reference', 'amount', 'id', 'id', 'name', 'word', 'phone', 'moment', 'note', 'options'],
 		array['''BADINPUT01''', '''NEW''', '100', '''BADBANK''', '''8811111111''', '''Budi''', '''online''', 'null', 'null', 'null', '''{}''']),

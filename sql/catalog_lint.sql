@@ -21,7 +21,7 @@ select attrelid::regclass, attname, format_type(atttypid, atttypmod) from pg_att
 where relnamespace = 'payout'::regnamespace and relkind = 'r' and atttypid = 'numeric'::regtype and format_type(atttypid, atttypmod) <> 'numeric(18,2)';
 -- every function that is not C fixes its search_path
 select p.oid::regprocedure from pg_proc p join pg_language l on l.oid = prolang
-where pronamespace = 'payout'::regnamespace and lanname <> 'c' and not exists (select from unnest(proconfig) s where s in ('search_path=pg_catalog, pg_temp'));
+where pronamespace = 'payout'::regnamespace and prokind <> 'a' and lanname <> 'c' and not exists (select from unnest(proconfig) s where s in ('search_path=pg_catalog, pg_temp'));
 -- nothing of ours was bound to an operator, function, type, table or collation of a schema that somebody else may write to: bodies that were parsed
 -- when they were made, views, defaults, checks, indexes, triggers, arguments and results
 select pg_describe_object(d.classid, d.objid, d.objsubid) as ours, pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid) as theirs

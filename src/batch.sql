@@ -63,14 +63,15 @@ begin
 	end if;
 	with item as materialized (
 		select i.*, b.channel_id,
-			started + payout.option_interval(c.options, 'check_deadline_s') as deadline_at
+			started + payout.option_interval(c.options, 'check_deadline_s') as deadline_at,
+			case when i.in_order then payout.first_event(p_merchant_id, payout.generate_txid(p_merchant_id)) end as registered
 		from payout.read_items(p_items) i
 		left join payout.bank b on b.bank_code = i.bank_code and b.enabled
 		left join payout.channel c on c.channel_id = b.channel_id),
 	made as (
-		insert into payout.payout as n (merchant_id, txid, kind, state, reference_no, method, amount, channel_id, bank_code,
+		insert into payout.payout as n (merchant_id, txid, history_head, kind, state, reference_no, method, amount, channel_id, bank_code,
 			account_no, beneficiary_name, beneficiary_phone, description, registered_at, account_check, check_due_at, check_deadline_at)
-		select p_merchant_id, payout.generate_txid(p_merchant_id), 'disbursement', 'registered', i.reference_no, i.method,
+		select p_merchant_id, (i.registered).txid, payout.chain(null, i.registered), 'disbursement', 'registered', i.reference_no, i.method,
 			i.amount, i.channel_id, i.bank_code, i.account_no, i.beneficiary_name, i.beneficiary_phone, i.description,
 			clock_timestamp(), 'pending', started, i.deadline_at
 		from item i
@@ -80,8 +81,8 @@ begin
 		on conflict do nothing
 		returning n.merchant_id, n.txid, n.reference_no, n.events, n.state),
 	told as (
-		insert into payout.payout_event (merchant_id, txid, event_no, to_state)
-		select d.merchant_id, d.txid, d.events, d.state from made d)
+		insert into payout.payout_event
+		select (i.registered).* from item i join made d on d.reference_no = i.reference_no and i.in_order)
 	select array_agg(row(i.ordinal, d.txid, d.state, null, null)::payout.batch_registration order by i.ordinal) into results
 	from item i left join made d on d.reference_no = i.reference_no and i.in_order;
 
@@ -225,11 +226,15 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
 	started timestamptz := payout.clock();
+	written_at timestamptz := clock_timestamp();
+	who text := payout.caller();
 	written integer;
 begin
 	with approved as (
 		update payout.payout u
-		set state = 'approved', approved_at = clock_timestamp(), reason = null, events = u.events + 1,
+		set state = 'approved', approved_at = written_at, reason = null, events = u.events + 1,
+			history_head = payout.chain(u.history_head,
+				row(u.merchant_id, u.txid, u.events + 1, written_at, 'payout.approved', 'registered', 'approved', who, null)::payout.payout_event),
 			fee = payout.fee_of(p_options, u.method, u.amount),
 			dispatch_due_at = case when u.account_check = 'matched' then started end,
 			check_deadline_at = case when u.account_check = 'pending'
@@ -239,18 +244,18 @@ begin
 		where u.ctid = any (p_places) and c.channel_id = u.channel_id
 		returning u.*),
 	told as (
-		insert into payout.payout_event (merchant_id, txid, event_no, event, from_state, to_state)
-		select a.merchant_id, a.txid, a.events, 'payout.approved', 'registered', 'approved' from approved a),
+		insert into payout.payout_event (merchant_id, txid, event_no, at, event, from_state, to_state, role_name)
+		select a.merchant_id, a.txid, a.events, written_at, 'payout.approved', 'registered', 'approved', who from approved a),
 	owed as (
 		insert into payout.notification (merchant_id, txid, event_no, event, body, due_at)
 		select a.merchant_id, a.txid, a.events, 'payout.approved', payout.event_body(a::payout.payout, 'payout.approved', clock_timestamp()), started
 		from approved a
 		where payout.is_told((select b.merchant_id from approved b limit 1), 'payout.approved')),
 	posted as (
-		insert into payout.transfer (merchant_id, txid, kind, debit_account, credit_account, amount)
-		select a.merchant_id, a.txid, 'deduct', 'available', 'in_transit', a.amount from approved a
+		insert into payout.transfer (merchant_id, txid, kind, debit_account, credit_account, amount, history_head)
+		select a.merchant_id, a.txid, 'deduct', 'available', 'in_transit', a.amount, a.history_head from approved a
 		union all
-		select a.merchant_id, a.txid, 'fee', 'available', 'fee', a.fee from approved a where a.fee > 0)
+		select a.merchant_id, a.txid, 'fee', 'available', 'fee', a.fee, a.history_head from approved a where a.fee > 0)
 	select count(*) into written from approved;
 	return written;
 end

@@ -78,6 +78,7 @@ static const EntryPoint entry_points[] = {
 	{"arm", ACCESS_OPERATOR},
 	{"disarm", ACCESS_OPERATOR},
 	{"verify", ACCESS_OPERATOR},
+	{"verify_chain", ACCESS_OPERATOR},
 	{"health", ACCESS_OPERATOR},
 };
 

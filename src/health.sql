@@ -283,6 +283,7 @@ begin atomic
 			('transfer', 'refuse_change', 'A'), ('transfer', 'refuse_truncate', 'A'),
 			('payout_event', 'refuse_change', 'A'), ('payout_event', 'refuse_truncate', 'A'),
 			('attempt', 'complete_once', 'A'), ('attempt', 'refuse_change', 'A'), ('attempt', 'refuse_truncate', 'A'),
+			('chain_link', 'refuse_change', 'A'), ('chain_link', 'refuse_truncate', 'A'),
 			('payout', 'move', 'O'), ('payout', 'refuse_delete', 'O'), ('payout', 'refuse_truncate', 'O'),
 			('balance', 'refuse_delete', 'O'), ('balance', 'refuse_truncate', 'O'),
 			('merchant', 'refuse_delete', 'O'), ('merchant', 'refuse_truncate', 'O'),

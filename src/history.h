@@ -1,15 +1,28 @@
 /*
- * history.h: writes the history of a payout.
- * The steps in C that change one enter; SQL calls payout.write_event.
+ * history.h: rows of payout.payout_event, chained to the ones before.
+ * The steps in C that change a payout enter.
  */
 #ifndef PAYOUT_HISTORY_H
 #define PAYOUT_HISTORY_H
 
+#define HISTORY_COLUMNS 9
+
+/* A row that is not written yet. */
+typedef struct HistoryRow
+{
+	Datum values[HISTORY_COLUMNS];
+	bool nulls[HISTORY_COLUMNS];
+} HistoryRow;
+
 /*
- * Writes row event_no of a payout, made by the present caller, now. The event that merchants may be told of, the state
- * before and the reason may be NULL. The payout's row is locked or new.
+ * Makes row event_no of a payout, by the present caller, now. The event that merchants may be told of, the state before
+ * and the reason may be NULL. Answers with the new head of the history (bytea), which the payout's row is to take; head is
+ * the one before, NULL for the first row. The payout's row is locked or new.
  */
-extern void history_write(Datum merchant_id, Datum txid, int event_no, const char *event,
-						  const char *from_state, const char *to_state, const char *reason);
+extern Datum history_make(HistoryRow *row, const bytea *head, Datum merchant_id, Datum txid, int event_no,
+						  const char *event, const char *from_state, const char *to_state,
+						  const char *reason);
+
+extern void history_write(HistoryRow *row);
 
 #endif /* PAYOUT_HISTORY_H */

@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "caller.h"
 #include "catalog/pg_type.h"
 #include "crash_point.h"
@@ -279,9 +280,10 @@ ledger_give(text *merchant_id, Datum amount)
 	write_delta(PointerGetDatum(merchant_id), amount, NULL, (Datum) 0);
 }
 
-/* Writes one transfer of a payout. The amount has two decimals. */
+/* Writes one transfer of a payout. The amount has two decimals; history is the head of the payout's history. */
 static void
-post(Datum merchant_id, Datum txid, const char *kind, const char *debit, const char *credit, Datum amount)
+post(Datum merchant_id, Datum txid, const char *kind, const char *debit, const char *credit, Datum amount,
+	 Datum history)
 {
 	pg_uuid_t id;
 	Datum values[] = {merchant_id,
@@ -294,9 +296,13 @@ post(Datum merchant_id, Datum txid, const char *kind, const char *debit, const c
 					  CStringGetTextDatum("IDR"),
 					  txid,
 					  (Datum) 0,
-					  CStringGetTextDatum(caller_name())};
-	bool nulls[] = {false, false, false, false, false, false, false, false, false, true, false};
+					  CStringGetTextDatum(caller_name()),
+					  history};
+	bool nulls[] = {false, false, false, false, false, false,
+					false, false, false, true,	false, history == (Datum) 0};
 
+	/* Before the id, whose time then is later than the transaction's number: chain.sql relies on it. */
+	(void) GetCurrentTransactionId();
 	identifier_uuid(&id);
 	insert_row("transfer", lengthof(values), values, nulls);
 }
@@ -315,7 +321,8 @@ sum(Datum a, Datum b)
 }
 
 void
-ledger_deduct(Datum merchant_id, Datum txid, Datum amount, Datum fee, const Datum *daily_total_max)
+ledger_deduct(Datum merchant_id, Datum txid, Datum amount, Datum fee, const Datum *daily_total_max,
+			  Datum history)
 {
 	text *merchant = DatumGetTextPP(merchant_id);
 	Datum total = sum(amount, fee);
@@ -323,10 +330,10 @@ ledger_deduct(Datum merchant_id, Datum txid, Datum amount, Datum fee, const Datu
 
 	if (escrow_is_there())
 		day = take_from_escrow(merchant, total, ledger_to_cents(amount), daily_total_max);
-	post(merchant_id, txid, "deduct", "available", "in_transit", amount);
+	post(merchant_id, txid, "deduct", "available", "in_transit", amount, history);
 	crash_point("deduct_posted");
 	if (is_positive(fee))
-		post(merchant_id, txid, "fee", "available", "fee", fee);
+		post(merchant_id, txid, "fee", "available", "fee", fee, history);
 	if (escrow_is_there())
 		write_delta(merchant_id, DirectFunctionCall1(numeric_uminus, total), &day, amount);
 	else
@@ -382,72 +389,79 @@ ledger_take_set(Datum merchant_id, int count, LedgerShare *shares, const Datum *
 }
 
 void
-ledger_settle(Datum merchant_id, Datum txid, Datum amount, const char *settlement)
+ledger_settle(Datum merchant_id, Datum txid, Datum amount, const char *settlement, Datum history)
 {
-	post(merchant_id, txid, "settle", "in_transit", settlement, amount);
+	post(merchant_id, txid, "settle", "in_transit", settlement, amount, history);
 }
 
 /* Gives a payout's amount back from an account, and its fee from the fee account when it is not zero. */
 static void
-give_back(Datum merchant_id, Datum txid, Datum amount, Datum fee, const char *kind, const char *from)
+give_back(Datum merchant_id, Datum txid, Datum amount, Datum fee, const char *kind, const char *from,
+		  Datum history)
 {
-	post(merchant_id, txid, kind, from, "available", amount);
+	post(merchant_id, txid, kind, from, "available", amount, history);
 	if (is_positive(fee))
-		post(merchant_id, txid, "fee_refund", "fee", "available", fee);
+		post(merchant_id, txid, "fee_refund", "fee", "available", fee, history);
 	crash_point("refund_posted");
 	ledger_give(DatumGetTextPP(merchant_id), sum(amount, fee));
 }
 
 void
-ledger_refund(Datum merchant_id, Datum txid, Datum amount, Datum fee)
+ledger_refund(Datum merchant_id, Datum txid, Datum amount, Datum fee, Datum history)
 {
-	give_back(merchant_id, txid, amount, fee, "refund", "in_transit");
+	give_back(merchant_id, txid, amount, fee, "refund", "in_transit", history);
 }
 
-/* ledger_deduct(merchant_id, txid, amount, fee, daily_total_max): available to in_transit and fee. PY001, PY007. */
+static Datum
+history_of(FunctionCallInfo fcinfo, int arg)
+{
+	return PG_ARGISNULL(arg) ? (Datum) 0 : PG_GETARG_DATUM(arg);
+}
+
+/* ledger_deduct(merchant_id, txid, amount, fee, daily_total_max, history): available to in_transit and fee. PY001, PY007. */
 Datum
 payout_ledger_deduct(PG_FUNCTION_ARGS)
 {
 	Datum daily_total_max = PG_GETARG_DATUM(4);
 
 	ledger_deduct(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2), PG_GETARG_DATUM(3),
-				  PG_ARGISNULL(4) ? NULL : &daily_total_max);
+				  PG_ARGISNULL(4) ? NULL : &daily_total_max, history_of(fcinfo, 5));
 	PG_RETURN_DATUM(PG_GETARG_DATUM(3));
 }
 
-/* ledger_settle(merchant_id, txid, amount, settlement): in_transit to settlement/... */
+/* ledger_settle(merchant_id, txid, amount, settlement, history): in_transit to settlement/... */
 Datum
 payout_ledger_settle(PG_FUNCTION_ARGS)
 {
 	ledger_settle(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2),
-				  text_to_cstring(PG_GETARG_TEXT_PP(3)));
+				  text_to_cstring(PG_GETARG_TEXT_PP(3)), history_of(fcinfo, 4));
 	PG_RETURN_VOID();
 }
 
-/* ledger_return(merchant_id, txid, amount, fee, settlement): settlement/... and fee back to available. */
+/* ledger_return(merchant_id, txid, amount, fee, settlement, history): settlement/... and fee back to available. */
 Datum
 payout_ledger_return(PG_FUNCTION_ARGS)
 {
 	give_back(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2), PG_GETARG_DATUM(3), "return",
-			  text_to_cstring(PG_GETARG_TEXT_PP(4)));
+			  text_to_cstring(PG_GETARG_TEXT_PP(4)), history_of(fcinfo, 5));
 	PG_RETURN_VOID();
 }
 
-/* ledger_loss(merchant_id, txid, amount, settlement): platform_loss to settlement/... */
+/* ledger_loss(merchant_id, txid, amount, settlement, history): platform_loss to settlement/... */
 Datum
 payout_ledger_loss(PG_FUNCTION_ARGS)
 {
 	post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "loss", "platform_loss",
-		 text_to_cstring(PG_GETARG_TEXT_PP(3)), PG_GETARG_DATUM(2));
+		 text_to_cstring(PG_GETARG_TEXT_PP(3)), PG_GETARG_DATUM(2), history_of(fcinfo, 4));
 	PG_RETURN_VOID();
 }
 
-/* ledger_loss_return(merchant_id, txid, amount, settlement): settlement/... to platform_loss. */
+/* ledger_loss_return(merchant_id, txid, amount, settlement, history): settlement/... to platform_loss. */
 Datum
 payout_ledger_loss_return(PG_FUNCTION_ARGS)
 {
 	post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "loss_return", text_to_cstring(PG_GETARG_TEXT_PP(3)),
-		 "platform_loss", PG_GETARG_DATUM(2));
+		 "platform_loss", PG_GETARG_DATUM(2), history_of(fcinfo, 4));
 	PG_RETURN_VOID();
 }
 
@@ -473,6 +487,7 @@ payout_ledger_fund(PG_FUNCTION_ARGS)
 	bool isnull;
 
 	SPI_connect();
+	(void) GetCurrentTransactionId(); /* as in post() */
 	if (ledger_write(
 			&insert_plan,
 			"insert into payout.transfer as t (merchant_id, kind, reference_no, amount, debit_account, credit_account)"

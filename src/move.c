@@ -86,17 +86,30 @@ call_sql(RowPlan *kept, const char *sql, const Move *move, const char *word)
 	SPI_finish();
 }
 
-/* Writes the history row and, where the merchant can be told, owes it the notification. */
+/* Makes the next history row, and takes it into the payout's count and head. */
 static void
-tell(Move *move, const Policy *policy, const char *event, const char *from_state, const char *to_state,
+note(Move *move, HistoryRow *row, const char *event, const char *from_state, const char *to_state,
 	 const char *reason)
 {
-	static RowPlan plan = {NULL, InvalidOid};
 	int event_no = DatumGetInt32(payout_row_get(&move->new, EVENTS)) + 1;
+	bytea *head = payout_row_is_null(&move->new, HISTORY_HEAD)
+					  ? NULL
+					  : DatumGetByteaPP(payout_row_get(&move->new, HISTORY_HEAD));
 
+	payout_row_set(&move->new, HISTORY_HEAD,
+				   history_make(row, head, payout_row_get(&move->new, MERCHANT_ID),
+								payout_row_get(&move->new, TXID), event_no, event, from_state, to_state,
+								reason));
 	payout_row_set(&move->new, EVENTS, Int32GetDatum(event_no));
-	history_write(payout_row_get(&move->new, MERCHANT_ID), payout_row_get(&move->new, TXID), event_no, event,
-				  from_state, to_state, reason);
+}
+
+/* Writes the history row and, where the merchant can be told, owes it the notification. */
+static void
+tell(Move *move, HistoryRow *row, const Policy *policy, const char *event)
+{
+	static RowPlan plan = {NULL, InvalidOid};
+
+	history_write(row);
 	if (event != NULL && policy->is_told)
 		call_sql(&plan, "select payout.owe_notification($1, $2)", move, event);
 }
@@ -118,18 +131,19 @@ move_money(Move *move, const char *money, const Policy *policy)
 	Datum merchant_id = payout_row_get(&move->new, MERCHANT_ID);
 	Datum txid = payout_row_get(&move->new, TXID);
 	Datum amount = payout_row_get(&move->new, AMOUNT);
+	Datum history = payout_row_get(&move->new, HISTORY_HEAD);
 
 	if (strcmp(money, "deduct") == 0)
 	{
 		Datum fee = policy_fee(policy, payout_row_text(&move->new, METHOD), amount);
 
-		ledger_deduct(merchant_id, txid, amount, fee, policy_daily_total(policy));
+		ledger_deduct(merchant_id, txid, amount, fee, policy_daily_total(policy), history);
 		payout_row_set(&move->new, FEE, fee);
 	}
 	else if (strcmp(money, "settle") == 0)
-		ledger_settle(merchant_id, txid, amount, settlement_account(move));
+		ledger_settle(merchant_id, txid, amount, settlement_account(move), history);
 	else if (strcmp(money, "refund") == 0)
-		ledger_refund(merchant_id, txid, amount, payout_row_get(&move->new, FEE));
+		ledger_refund(merchant_id, txid, amount, payout_row_get(&move->new, FEE), history);
 	else
 		call_sql(&plan, "select payout.move_money($1, $2)", move, money);
 }
@@ -169,6 +183,7 @@ change_state(Move *move, const Policy *policy)
 	HeapTuple allowed = row_cached("allowed_move", "allowed_move_pkey", 3, key, &desc);
 	char *money;
 	char *event;
+	HistoryRow row;
 	bool isnull;
 	bool final;
 
@@ -182,11 +197,12 @@ change_state(Move *move, const Policy *policy)
 	final = DatumGetBool(SPI_getbinval(allowed, desc, SPI_fnumber(desc, "final"), &isnull));
 	stamp(move, FINAL_AT, final);
 	stamp(move, DISPUTED_AT, strcmp(to, "disputed") == 0);
+	note(move, &row, event, from, to, payout_row_text(&move->new, REASON));
 	if (money != NULL)
 		move_money(move, money, policy);
 	if (final)
 		close_queues(move);
-	tell(move, policy, event, from, to, payout_row_text(&move->new, REASON));
+	tell(move, &row, policy, event);
 }
 
 static void
@@ -195,11 +211,12 @@ note_account_check(Move *move, const Policy *policy)
 	char *state = payout_row_text(&move->old, STATE);
 	char *check = payout_row_text(&move->new, ACCOUNT_CHECK);
 	char *name = payout_row_text(&move->new, ACCOUNT_NAME);
+	HistoryRow row;
 
 	if (check == NULL || strcmp(check, "pending") == 0)
 		return;
-	tell(move, policy, "account.checked", state, state,
-		 name != NULL ? psprintf("%s: %s", check, name) : check);
+	note(move, &row, "account.checked", state, state, name != NULL ? psprintf("%s: %s", check, name) : check);
+	tell(move, &row, policy, "account.checked");
 }
 
 /* Trigger before each payout that is updated. */

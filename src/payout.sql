@@ -56,6 +56,7 @@ create table payout.payout (
 	final_at timestamptz,
 	disputed_at timestamptz,
 	events integer not null default 1,
+	history_head bytea not null,
 	-- the account check
 	account_check text,
 	account_name text,
@@ -88,6 +89,7 @@ comment on column payout.payout.fee is 'what was deducted on top of the amount, 
 comment on column payout.payout.final_at is 'when it came to its end; null while it has none';
 comment on column payout.payout.disputed_at is 'since when a person has to decide what became of the money';
 comment on column payout.payout.events is 'number of history rows, the number of the last one';
+comment on column payout.payout.history_head is 'head of the chain of the history rows, see chain.sql';
 comment on column payout.payout.account_check is 'what the bank said of the account; matched and name_differs compare the bank''s name with beneficiary_name';
 comment on column payout.payout.account_name is 'the holder''s name as the bank gave it';
 comment on column payout.payout.check_due_at is 'work queue of lane validate: when to ask; null while asked or decided';
@@ -255,12 +257,12 @@ declare
 begin
 	if money = 'return' then
 		perform payout.ledger_return(p.merchant_id, p.txid, p.amount,
-			case when payout.option('merchant', m.options, 'refund_fee_on_return')::boolean then p.fee else 0 end, settlement)
+			case when payout.option('merchant', m.options, 'refund_fee_on_return')::boolean then p.fee else 0 end, settlement, p.history_head)
 		from payout.merchant m where m.merchant_id = p.merchant_id;
 	elsif money = 'loss' then
-		perform payout.ledger_loss(p.merchant_id, p.txid, p.amount, settlement);
+		perform payout.ledger_loss(p.merchant_id, p.txid, p.amount, settlement, p.history_head);
 	elsif money = 'loss_return' then
-		perform payout.ledger_loss_return(p.merchant_id, p.txid, p.amount, settlement);
+		perform payout.ledger_loss_return(p.merchant_id, p.txid, p.amount, settlement, p.history_head);
 	end if;
 end
 $$;
@@ -319,9 +321,30 @@ end
 $$;
 comment on function payout.money_needed(text, text, text) is 'the transfer that brings a disputed payout''s money where its new state (paid, failed, returned) says it is, or null';
 
-create function payout.write_event(merchant_id text, txid text, event_no integer, to_state text, reason text) returns integer
-language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_write_event';
-comment on function payout.write_event(text, text, integer, text, text) is 'writes a history row that tells of no event and, but for the first, changes no state; its number';
+create function payout.first_event(p_merchant_id text, p_txid text) returns payout.payout_event
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return row(p_merchant_id, p_txid, 1, clock_timestamp(), null, null, 'registered', payout.caller(), null)::payout.payout_event;
+end
+$$;
+comment on function payout.first_event(text, text) is 'the first history row of a payout that is about to be registered';
+
+create function payout.add_event(p payout.payout, p_reason text) returns payout.payout
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	e payout.payout_event := row(p.merchant_id, p.txid, p.events + 1, clock_timestamp(), null, p.state, p.state, payout.caller(), p_reason)::payout.payout_event;
+begin
+	insert into payout.payout_event select e.*;
+	update payout.payout u set events = e.event_no, history_head = payout.chain(u.history_head, e)
+	where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
+	return p;
+end
+$$;
+comment on function payout.add_event(payout.payout, text) is 'writes a history row that tells of no event and changes no state; the payout must be locked';
 
 -- The payout's row, locked when asked for, or PY003. A TXID of another merchant is as unknown as any other.
 create function payout.find_payout(p_merchant_id text, p_txid text, p_lock boolean) returns payout.payout

@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "executor/spi.h"
 #include "history.h"
+
 #include "option.h"
 #include "payout_row.h"
 #include "policy.h"
@@ -140,6 +141,8 @@ register_at_once(FunctionCallInfo fcinfo, Datum *result)
 	Jsonb *channel_options;
 	Policy policy;
 	PayoutRow row;
+	HistoryRow history;
+	Datum head;
 	TupleDesc desc;
 	HeapTuple written;
 
@@ -153,12 +156,14 @@ register_at_once(FunctionCallInfo fcinfo, Datum *result)
 	payout_row_init(&row, desc);
 	fill_content(&row, fcinfo, amount);
 	fill_state(&row, channel_id, channel_options);
+	head = history_make(&history, NULL, payout_row_get(&row, MERCHANT_ID), payout_row_get(&row, TXID), 1,
+						NULL, NULL, "registered", NULL);
+	payout_row_set(&row, HISTORY_HEAD, head);
 	written = row_insert_new("payout", desc->natts, row.values, row.nulls);
 	/* Known by its reference number, or the TXID is taken (the clock was set back). */
 	if (written == NULL)
 		return false;
-	history_write(payout_row_get(&row, MERCHANT_ID), payout_row_get(&row, TXID), 1, NULL, NULL, "registered",
-				  NULL);
+	history_write(&history);
 	*result = heap_copy_tuple_as_datum(written, desc);
 	return true;
 }

@@ -67,10 +67,10 @@ begin
 			using errcode = 'PY004', detail = format('TXID %s.', p.txid), hint = 'Those that are stand in payout.v_hold and in payout.health().';
 	end if;
 	update payout.payout u
-	set events = u.events + 1, reason = 'operator: ' || p_reason
+	set reason = 'operator: ' || p_reason
 	where u.merchant_id = p.merchant_id and u.txid = p.txid
 	returning * into p;
-	perform payout.write_event(p.merchant_id, p.txid, p.events, p.state, p.reason);
+	p := payout.add_event(p, p.reason);
 	if p.state in ('registered', 'scheduled', 'approved') and p.account_check in ('pending', 'unavailable') then
 		update payout.payout u
 		set check_due_at = now_clock, check_deadline_at = greatest(u.check_deadline_at, now_clock + payout.channel_interval(p.channel_id, 'check_deadline_s'))

@@ -29,6 +29,7 @@ int payout_token_ttl_s = 86400;
 int payout_token_tries = 5;
 int payout_token_lockout_s = 900;
 int payout_reservation_ttl_s = 900;
+int payout_chain_interval_s = 600;
 int payout_escrow_slots = 16384;
 
 static bool
@@ -123,6 +124,9 @@ payout_define_settings(void)
 							"How long a store may take to confirm or reverse a token that it validated.",
 							"After that the payout is suspect: the cash may have left the till.",
 							&payout_reservation_ttl_s, 900, 1, 604800, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL,
+							NULL);
+	DefineCustomIntVariable("payout.chain_interval", "How often the worker chains new transfers.", NULL,
+							&payout_chain_interval_s, 600, 1, 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL,
 							NULL);
 	if (process_shared_preload_libraries_in_progress)
 	{

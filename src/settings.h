@@ -22,6 +22,7 @@ extern int payout_token_ttl_s;
 extern int payout_token_tries;	   /* wrong tokens at one terminal */
 extern int payout_token_lockout_s; /* how long wrong tokens count */
 extern int payout_reservation_ttl_s;
+extern int payout_chain_interval_s;
 extern int payout_escrow_slots; /* start-up: merchants in shared memory */
 
 extern void payout_define_settings(void);

@@ -162,10 +162,10 @@ begin
 			using errcode = 'PY011', detail = format('TXID %s.', p.txid), hint = 'The money goes back to the balance; register the cashout again.';
 	end if;
 	token := payout.issue_token(p, valid_until);
-	update payout.payout u set expire_due_at = valid_until, events = u.events + 1
+	update payout.payout u set expire_due_at = valid_until
 	where u.merchant_id = p_merchant_id and u.txid = p_txid
 	returning * into p;
-	perform payout.write_event(p.merchant_id, p.txid, p.events, p.state, 'token issued again');
+	p := payout.add_event(p, 'token issued again');
 	return row(p.txid, p.state, token, valid_until)::payout.approval;
 end
 $$;

@@ -45,6 +45,10 @@ extern void expire_due(MemoryContext context);
 extern void fold_due(MemoryContext context);
 extern int64 fold_next_ms(void);
 
+/* Chains new transfers, unless it is too early for that; when it is not. Raise nothing. */
+extern void link_due(MemoryContext context);
+extern int64 link_next_ms(void);
+
 /* When there is something to claim next (real milliseconds since 1970). Raises nothing. */
 extern int64 claim_next_due_ms(MemoryContext context);
 

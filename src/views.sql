@@ -182,3 +182,15 @@ comment on column payout.v_hold.txid is 'the id of the payout, see v_payout';
 comment on column payout.v_hold.lane is 'where it stopped: validate, dispatch, check or expire';
 comment on column payout.v_hold.reason is 'why';
 comment on column payout.v_hold.at is 'since when';
+
+create view payout.v_chain with (security_barrier) as
+select s.merchant_id, s.link_no, s.linked_at, s.until, s.transfers, encode(s.head, 'hex') as head
+from payout.chain_link s
+where payout.may_read_all();
+comment on view payout.v_chain is 'heads of the chains of transfers; noted elsewhere, they prove that nothing older was changed';
+comment on column payout.v_chain.merchant_id is 'whose transfers they are';
+comment on column payout.v_chain.link_no is 'counts from 1 for each merchant';
+comment on column payout.v_chain.linked_at is 'when they were chained';
+comment on column payout.v_chain.until is 'the last transfer_id of the link';
+comment on column payout.v_chain.transfers is 'how many transfers it holds';
+comment on column payout.v_chain.head is 'the head after it, SHA-256 in hex';

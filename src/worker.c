@@ -3,7 +3,7 @@
  *
  * One turn: wait on {latch, postmaster death, sockets, timer}; serve interrupts and reload; pump libcurl; then, in one
  * short durable transaction, record what ended and claim new work with its attempts; then start what was claimed; then, in another transaction,
- * let a batch of due tokens expire, and fold balances.
+ * let a batch of due tokens expire, fold balances, and chain transfers.
  *
  * Invariants kept here:
  *	 - No transaction, snapshot or lock on a row is held while anything is waited for outside the database.
@@ -171,7 +171,8 @@ turn(MemoryContext context)
 	if (claim_found_expiry())
 		expire_due(context);
 	fold_due(context);
-	next_turn_ms = Min(next_turn_ms, Min(fold_next_ms(), claim_next_due_ms(context)));
+	link_due(context);
+	next_turn_ms = Min(next_turn_ms, Min(Min(fold_next_ms(), link_next_ms()), claim_next_due_ms(context)));
 }
 
 static void
