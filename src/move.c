@@ -2,9 +2,9 @@
  * move.c: the one trigger that keeps a payout's state, its money, its history and its notification together.
  *
  * Before a payout is updated: its content may not change; an account check is written to the history; approvals are
- * checked where the merchant's options restrict them (maker_checker.sql); a change of state
- * is looked up in payout.allowed_move, its money moved (ledger.h), its history row written and its notification owed. So
- * whoever changes a state, by whatever statement, changes all of it, in one transaction.
+ * checked where the merchant's options restrict them (maker_checker.sql); a change of state is looked up in
+ * payout.allowed_move, its money moved (ledger.h), its history row written and its notification owed. So whoever changes
+ * a state, by whatever statement, changes all of it, in one transaction.
  *
  * What each payout does (deduct, settle, refund) is done here; what seldom happens is left to SQL (payout.move_money).
  */
