@@ -89,6 +89,7 @@ SQL_FILES = \
 	register_cashout \
 	validate \
 	approve \
+	maker_checker \
 	batch \
 	token \
 	cashout \

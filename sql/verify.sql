@@ -17,6 +17,17 @@ select test.register_cashout('VERIFY0001', 'ZC0', 1000), test.issue('VERIFY0001'
 select test.validate('VERCVS', 'ZC2', 'R2'), test.validate('VERCVS', 'ZC3', 'R3'), test.confirm('VERCVS', 'ZC3', 'R3');
 select test.make_due('ZC4'), payout.expire_tokens(10);
 select test.state('ZC0', 'ZC1', 'ZC2', 'ZC3', 'ZC4');
+-- approvals under the rules of maker and checker: the first of two by the owner, the second by another role
+select count(payout.alter_merchant('VERIFY0001', '{"second_approval_above": 500, "approver_differs": true, "approver_daily_max": 5000}')) as altered;
+create role payout_test_maker superuser; create role payout_test_checker superuser;
+set role payout_test_maker;
+select test.register('VERIFY0001', 'VERBANK', 'ZM1', 600), test.register('VERIFY0001', 'VERBANK', 'ZM2', 600);
+reset role;
+select (payout.approve('VERIFY0001', test.txid('ZM1'))).state, (payout.approve('VERIFY0001', test.txid('ZM2'))).state as state2;
+set role payout_test_checker;
+select (payout.approve('VERIFY0001', test.txid('ZM1'))).state;
+reset role;
+drop role payout_test_maker, payout_test_checker;
 select check_name, detail from payout.verify();
 select payout.fold(1000000) > 0 as folded;
 -- Breaks one thing with all triggers and checks off, asks, and undoes it; which names verify gives.
@@ -141,7 +152,22 @@ insert into test.breaking values
 	(89, 'escrow_is_balance', $$update payout.balance set day_total = day_total + 0.01 where merchant_id = 'VERIFY0001'$$),
 	(90, 'payout_form', $$update payout.payout set method = 'pigeon' where reference_no = 'Z1'$$),
 	(91, 'payout_form', $$update payout.payout set account_check = 'maybe' where reference_no = 'Z1'$$),
-	(92, 'payout_form', $$update payout.payout set bank_code = null where reference_no = 'Z1'$$);
+	(92, 'payout_form', $$update payout.payout set bank_code = null where reference_no = 'Z1'$$),
+	(93, 'approval_in_history', $$update payout.payout_approval set role_name = 'nobody' where txid = test.txid('ZM2')$$),
+	(94, 'approval_in_history', $$update payout.payout_approval set event_no = event_no + 7 where txid = test.txid('ZM2')$$),
+	(95, 'approval_in_history', $$update payout.payout_event set event = null where event = 'approval.given' and txid = test.txid('ZM2')$$),
+	(96, 'approval_in_history', $$delete from payout.payout_event where event = 'payout.approved' and txid = test.txid('ZM1')$$),
+	(97, 'approval_of_event', $$delete from payout.payout_approval where txid = test.txid('ZM2')$$),
+	(98, 'approval_by_other', $$update payout.payout_event set role_name = current_user where event_no = 1 and txid = test.txid('ZM2')$$),
+	(99, 'approval_by_enough', $$update payout.payout_approval set role_name = 'payout_test_checker' where txid = test.txid('ZM1')$$),
+	(100, 'approval_by_enough', $$update payout.payout_event set role_name = current_user where event_no = 1 and txid = test.txid('ZM1')$$),
+	(101, 'approval_by_enough', $$delete from payout.payout_approval a using payout.payout_event e where a.txid = test.txid('ZM1') and e.txid = a.txid and e.event_no = a.event_no and e.event = 'approval.given'$$),
+	(102, 'approval_count', $$update payout.payout set approvals = 1 where reference_no = 'ZM1'$$),
+	(103, 'approval_count', $$update payout.payout set approvals = 1 where reference_no = 'Z1'$$),
+	(104, 'approval_count', $$delete from payout.payout where reference_no = 'ZM1'$$),
+	(105, 'approver_day_total', $$update payout.approver_day set total = total - 0.01 where merchant_id = 'VERIFY0001' and role_name = 'payout_test_checker'$$),
+	(106, 'approver_day_total', $$delete from payout.approver_day where merchant_id = 'VERIFY0001'$$),
+	(107, 'approver_day_total', $$insert into payout.approver_day values ('VERIFY0001', 'nobody', '2026-01-31', 1)$$);
 select n, b.expected, case when b.expected = any (string_to_array(t.named, ' ')) then 'found' else 'NOT FOUND, but ' || t.named end as result
 from test.breaking b, test.broken(b.statement) t (named) order by n;
 -- no invariant is left out of the list above, nor does it name one that is gone

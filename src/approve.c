@@ -71,7 +71,7 @@ approve_at_once(FunctionCallInfo fcinfo, Datum *result)
 	key[0] = PG_GETARG_DATUM(0);
 	key[1] = PG_GETARG_DATUM(1);
 	policy_read(key[0], &policy);
-	if (!policy.is_active)
+	if (!policy.is_active || policy_is_controlled(&policy))
 		return false;
 	old = row_lock("payout", "payout_pkey", 2, key, &desc);
 	if (old == NULL)

@@ -10,17 +10,19 @@ comment on type payout.approval is 'answer of payout.approve; a token is shown o
 create function payout.approve(merchant_id text, txid text) returns payout.approval
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
 comment on function payout.approve(text, text) is
-'a disbursement: deducts the amount and the fee and hands it to the dispatcher, at once or at its schedule; a cashout: issues its token. A repeat answers with the state, never with a token';
+'a disbursement: deducts the amount and the fee and hands it to the dispatcher, at once or at its schedule; a cashout: issues its token. A repeat answers with the state, never with a token. Where the merchant wants two approvals, the first answers with state registered';
 
 -- What approve.c has not done: it approves what is plain (a disbursement at once, its account matched or still asked
--- for). All of the rules are here. One statement asks them and writes; the trigger deducts, and if the balance is too low it raises, and nothing of
--- this call remains. Only where it writes nothing, the reason is looked for.
+-- for, of a merchant that does not restrict who approves). All of the rules are here but those, which the trigger asks
+-- (maker_checker.sql). One statement asks them and writes; the trigger deducts, and if the balance is too low or the role
+-- the wrong one it raises, and nothing of this call remains. Only where it writes nothing, the reason is looked for.
 create function payout.do_approve(p_merchant_id text, p_txid text) returns payout.approval
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
 	p payout.payout;
+	merchant payout.merchant;
 	started timestamptz := payout.clock();
 begin
 	update payout.payout u
@@ -38,6 +40,7 @@ begin
 	where u.merchant_id = p_merchant_id and u.txid = p_txid and u.kind = 'disbursement' and u.state = 'registered'
 	and u.account_check <> 'invalid' and (u.scheduled_at is null or u.scheduled_at > started)
 	and m.merchant_id = u.merchant_id and m.active and c.channel_id = u.channel_id
+	and case when m.options ? 'second_approval_above' then payout.is_last_approval(u.merchant_id, u.txid, u.amount, m.options) else true end
 	returning u.* into p;
 	if found then
 		if p.state = 'approved' then
@@ -52,17 +55,21 @@ begin
 			using errcode = 'PY004', detail = format('TXID %s.', p.txid), hint = 'Register it again under a new reference number.';
 	elsif p.state <> 'registered' then
 		return row(p.txid, p.state, null, payout.token_valid_until(p.merchant_id, p.txid))::payout.approval;
-	elsif not (payout.find_merchant(p_merchant_id)).active then
+	end if;
+	merchant := payout.find_merchant(p_merchant_id);
+	if not merchant.active then
 		raise exception 'merchant "%" is not active', p_merchant_id
 			using errcode = 'PY005', hint = 'payout.alter_merchant activates it.';
-	elsif p.kind = 'cashout' then
-		return payout.issue_first_token(p);
 	elsif p.account_check = 'invalid' then
 		raise exception 'the bank refuses the account of the payout'
 			using errcode = 'PY008', detail = format('TXID %s: %s.', p.txid, p.reason), hint = 'Reject it and register the right account.';
 	elsif p.scheduled_at <= started then
 		raise exception 'the schedule of the payout has passed'
 			using errcode = 'PY009', detail = format('TXID %s.', p.txid), hint = 'Reject it and register it again.';
+	elsif merchant.options ? 'second_approval_above' and not payout.is_last_approval(p.merchant_id, p.txid, p.amount, merchant.options) then
+		return payout.give_approval(p);
+	elsif p.kind = 'cashout' then
+		return payout.issue_first_token(p);
 	end if;
 	-- The rules allow it now; they did not a moment ago.
 	return payout.do_approve(p_merchant_id, p_txid);

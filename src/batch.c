@@ -92,6 +92,14 @@ write_approvals(Datum options, const Set *set)
 		elog(ERROR, "payouts of a batch were not approved, though their money was taken");
 }
 
+/* Each approval is asked for its role. */
+static void
+leave_singly(Set *set)
+{
+	for (int i = 0; i < set->count; i++)
+		set->shares[i].result = LEDGER_SINGLY;
+}
+
 /* approve_set(merchant_id, merchant_options, places, amounts, fees): see batch.sql. The payouts are locked and registered. */
 Datum
 payout_approve_set(PG_FUNCTION_ARGS)
@@ -101,6 +109,7 @@ payout_approve_set(PG_FUNCTION_ARGS)
 										[LEDGER_DAY_FULL] = "PY007",
 										[LEDGER_SINGLY] = ""};
 	Policy policy = {.options = PG_GETARG_JSONB_P(1)};
+	Policy newest;
 	Datum *answers;
 	bool *nulls;
 	Set set;
@@ -109,7 +118,11 @@ payout_approve_set(PG_FUNCTION_ARGS)
 	read_set(fcinfo, &set);
 	answers = palloc(set.count * sizeof(Datum));
 	nulls = palloc(set.count * sizeof(bool));
-	ledger_take_set(PG_GETARG_DATUM(0), set.count, set.shares, policy_daily_total(&policy));
+	policy_read(PG_GETARG_DATUM(0), &newest);
+	if (policy_is_controlled(&newest))
+		leave_singly(&set);
+	else
+		ledger_take_set(PG_GETARG_DATUM(0), set.count, set.shares, policy_daily_total(&policy));
 	for (int i = 0; i < set.count; i++)
 	{
 		answers[i] = CStringGetTextDatum(words[set.shares[i].result]);

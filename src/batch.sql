@@ -1,8 +1,8 @@
 -- batch.sql: many payouts of one merchant in one call, each item by itself: its result, or its error, is in its row.
 --
 -- What is in order goes set by set, one statement for each table and one reservation for all; whatever is not (a repeat,
--- a broken rule, a cashout, an account with another name) goes one by one through the function for one payout, so that
--- there is one place for each rule's error.
+-- a broken rule, a cashout, an account with another name, an approval that the merchant restricts) goes one by one through
+-- the function for one payout, so that there is one place for each rule's error.
 
 create type payout.batch_registration as (ordinal integer, txid text, state text, sqlstate text, message text);
 comment on type payout.batch_registration is 'what became of one item of payout.register_batch; sqlstate is null when it is registered';
@@ -133,7 +133,7 @@ comment on function payout.register_item(text, integer, jsonb) is 'one item of p
 create type payout.batch_approval as (
 	ordinal integer, txid text, state text, cashout_token text, valid_until timestamptz, sqlstate text, message text
 );
-comment on type payout.batch_approval is 'what became of one item of payout.approve_batch; sqlstate is null when it is approved';
+comment on type payout.batch_approval is 'what became of one item of payout.approve_batch; sqlstate is null when it is approved, or still registered because another role has to approve as well';
 
 create function payout.approve_batch(merchant_id text, txids text[]) returns setof payout.batch_approval
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
@@ -174,6 +174,11 @@ begin
 		raise exception 'argument "txids" is not an array of at most 10000 TXIDs'
 			using errcode = 'PY016', hint = 'Call again for the others.';
 	end if;
+	-- Each approval then locks what its role has approved today: the payouts come first, all of them.
+	if m.options ? 'approver_daily_max' then
+		perform from (select distinct u.txid from unnest(p_txids) u (txid) order by u.txid) w,
+		lateral (select from payout.payout q where q.merchant_id = p_merchant_id and q.txid = w.txid for no key update) p;
+	end if;
 	locked := payout.lock_registered(m, p_txids);
 	if m.active and locked.txids is not null then
 		taken := payout.approve_set(p_merchant_id, m.options, locked.places, locked.amounts, locked.fees);
@@ -203,7 +208,8 @@ declare
 	a payout.approval;
 begin
 	a := payout.do_approve(p_merchant_id, p_txid);
-	return row(p_ordinal, a.txid, a.state, a.cashout_token, a.valid_until, null, null)::payout.batch_approval;
+	return row(p_ordinal, a.txid, a.state, a.cashout_token, a.valid_until, null,
+		case a.state when 'registered' then 'another role has to approve as well' end)::payout.batch_approval;
 exception
 	when operator_intervention or insufficient_resources or transaction_rollback then
 		raise;

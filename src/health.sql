@@ -282,6 +282,8 @@ begin atomic
 		select w.table_name, w.trigger_name from (values
 			('transfer', 'refuse_change', 'A'), ('transfer', 'refuse_truncate', 'A'),
 			('payout_event', 'refuse_change', 'A'), ('payout_event', 'refuse_truncate', 'A'),
+			('payout_approval', 'refuse_change', 'A'), ('payout_approval', 'refuse_truncate', 'A'),
+			('approver_day', 'refuse_delete', 'A'), ('approver_day', 'refuse_truncate', 'A'),
 			('attempt', 'complete_once', 'A'), ('attempt', 'refuse_change', 'A'), ('attempt', 'refuse_truncate', 'A'),
 			('chain_link', 'refuse_change', 'A'), ('chain_link', 'refuse_truncate', 'A'),
 			('payout', 'move', 'O'), ('payout', 'refuse_delete', 'O'), ('payout', 'refuse_truncate', 'O'),

@@ -1,9 +1,10 @@
 /*
  * move.c: the one trigger that keeps a payout's state, its money, its history and its notification together.
  *
- * Before a payout is updated: its content may not change; an account check is written to the history; a change of state
- * is looked up in payout.allowed_move, its money moved (ledger.h), its history row written and its notification owed. So
- * whoever changes a state, by whatever statement, changes all of it, in one transaction.
+ * Before a payout is updated: its content may not change; an account check is written to the history; approvals are
+ * checked where the merchant's options restrict them (maker_checker.sql); a change of state is looked up in
+ * payout.allowed_move, its money moved (ledger.h), its history row written and its notification owed. So whoever changes
+ * a state, by whatever statement, changes all of it, in one transaction.
  *
  * What each payout does (deduct, settle, refund) is done here; what seldom happens is left to SQL (payout.move_money).
  */
@@ -114,6 +115,19 @@ tell(Move *move, HistoryRow *row, const Policy *policy, const char *event)
 		call_sql(&plan, "select payout.owe_notification($1, $2)", move, event);
 }
 
+/* An approval where the merchant's options restrict who gives it: whether this role may, and what else is missing. */
+static void
+control_approval(Move *move, const Policy *policy)
+{
+	static RowPlan plan = {NULL, InvalidOid};
+	int given =
+		payout_row_is_null(&move->old, APPROVALS) ? 0 : DatumGetInt32(payout_row_get(&move->old, APPROVALS));
+
+	payout_row_set(&move->new, APPROVALS, Int32GetDatum(given + 1));
+	call_sql(&plan, "select payout.record_approval($1, $2::pg_catalog.jsonb)", move,
+			 JsonbToCString(NULL, &policy->options->root, VARSIZE(policy->options)));
+}
+
 static char *
 settlement_account(const Move *move)
 {
@@ -197,6 +211,8 @@ change_state(Move *move, const Policy *policy)
 	final = DatumGetBool(SPI_getbinval(allowed, desc, SPI_fnumber(desc, "final"), &isnull));
 	stamp(move, FINAL_AT, final);
 	stamp(move, DISPUTED_AT, strcmp(to, "disputed") == 0);
+	if (strcmp(from, "registered") == 0 && strcmp(to, "rejected") != 0 && policy_is_controlled(policy))
+		control_approval(move, policy);
 	note(move, &row, event, from, to, payout_row_text(&move->new, REASON));
 	if (money != NULL)
 		move_money(move, money, policy);
@@ -219,6 +235,23 @@ note_account_check(Move *move, const Policy *policy)
 	tell(move, &row, policy, "account.checked");
 }
 
+/* An approval that is not the last one: nothing moves. */
+static void
+note_approval(Move *move, const Policy *policy)
+{
+	HistoryRow row;
+
+	if (!payout_row_is(&move->old, STATE, "registered") || !policy_is_controlled(policy))
+		ereport(ERROR,
+				(errcode(PY_NOT_ALLOWED_IN_STATE), errmsg("no approval is counted here"),
+				 errdetail("TXID %s.", payout_row_text(&move->new, TXID)),
+				 errhint("Approvals are counted while a payout is registered, if the merchant's options "
+						 "restrict who approves.")));
+	control_approval(move, policy);
+	note(move, &row, "approval.given", "registered", "registered", NULL);
+	tell(move, &row, policy, "approval.given");
+}
+
 /* Trigger before each payout that is updated. */
 Datum
 payout_move(PG_FUNCTION_ARGS)
@@ -228,6 +261,7 @@ payout_move(PG_FUNCTION_ARGS)
 	Move *move;
 	Policy policy;
 	bool checked;
+	bool approved;
 	bool moved;
 
 	if (done_by_set)
@@ -242,13 +276,16 @@ payout_move(PG_FUNCTION_ARGS)
 					 errhint("Reject it and register another one.")));
 	checked = !payout_row_same(&move->old, &move->new, ACCOUNT_CHECK);
 	moved = !payout_row_same(&move->old, &move->new, STATE);
-	if (!checked && !moved)
+	approved = !payout_row_same(&move->old, &move->new, APPROVALS);
+	if (!checked && !approved && !moved)
 		return PointerGetDatum(new);
 	policy_read(payout_row_get(&move->new, MERCHANT_ID), &policy);
 	if (checked)
 		note_account_check(move, &policy);
 	if (moved)
 		change_state(move, &policy);
+	else if (approved)
+		note_approval(move, &policy);
 	return PointerGetDatum(
 		heap_modify_tuple(new, move->new.desc, move->new.values, move->new.nulls, move->new.replaced));
 }

@@ -106,6 +106,21 @@ policy_daily_total(const Policy *policy)
 	return number_at(policy->options, path, number) ? number : NULL;
 }
 
+bool
+policy_is_controlled(const Policy *policy)
+{
+	static const char *const keys[] = {"approver_differs", "second_approval_above", "approver_daily_max"};
+	JsonbValue value;
+
+	if (policy->options == NULL || JB_ROOT_COUNT(policy->options) == 0)
+		return false;
+	for (int i = 0; i < (int) lengthof(keys); i++)
+		if (getKeyJsonValueFromContainer(&policy->options->root, keys[i], strlen(keys[i]), &value) != NULL &&
+			(value.type != jbvBool || value.val.boolean))
+			return true;
+	return false;
+}
+
 /* fee_of(options, method, amount): see payout.sql. */
 Datum
 payout_fee_of(PG_FUNCTION_ARGS)

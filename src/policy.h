@@ -1,5 +1,6 @@
 /*
- * policy.h: what a merchant's row says of its payouts: fees, the bound of a day, whether it is told.
+ * policy.h: what a merchant's row says of its payouts: fees, the bound of a day, whether it is told, whether it controls
+ * who approves.
  * The steps of a payout enter; SQL asks payout.fee_of.
  */
 #ifndef PAYOUT_POLICY_H
@@ -22,6 +23,9 @@ extern Datum policy_fee(const Policy *policy, const char *method, Datum amount);
 
 /* Whether the bounds of a method allow an amount. */
 extern bool policy_allows(const Policy *policy, const char *method, Datum amount);
+
+/* Whether its options restrict who approves (maker_checker.sql). */
+extern bool policy_is_controlled(const Policy *policy);
 
 /* Bound of a day's total (numeric), or NULL for none. */
 extern Datum *policy_daily_total(const Policy *policy);

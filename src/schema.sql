@@ -146,7 +146,7 @@ comment on function payout.refuse_change() is 'trigger: refuses the statement, e
 create table payout.option_definition (
 	scope text collate "C" not null check (scope in ('merchant', 'channel', 'bank', 'cvs', 'payout')),
 	name text collate "C" not null,
-	kind text not null check (kind in ('boolean', 'integer', 'text', 'choice', 'list', 'fee', 'limits', 'hours')),
+	kind text not null check (kind in ('boolean', 'integer', 'text', 'choice', 'list', 'fee', 'limits', 'hours', 'amount')),
 	minimum bigint,
 	maximum bigint,
 	choices text[],
@@ -191,12 +191,15 @@ insert into payout.option_definition (scope, name, kind, minimum, maximum, choic
 	('cvs', 'opening_hours', 'hours', null, null, null, '"00:00-24:00"', 'when the store pays, Jakarta time; an end before the beginning is on the next day'),
 	('cvs', 'token_tries', 'integer', 1, 1000000, null, '100', 'wrong tokens at all terminals of the store together before it is locked'),
 	('merchant', 'notify_format', 'choice', null, null, '{standard}', '"standard"', 'format of notifications'),
-	('merchant', 'notify_events', 'list', null, null, '{account.checked,payout.approved,payout.paid,payout.failed,payout.suspect,payout.rejected,payout.cancelled,payout.expired,payout.reversed,payout.returned,payout.disputed}',
+	('merchant', 'notify_events', 'list', null, null, '{account.checked,approval.given,payout.approved,payout.paid,payout.failed,payout.suspect,payout.rejected,payout.cancelled,payout.expired,payout.reversed,payout.returned,payout.disputed}',
 		'["payout.paid", "payout.failed", "payout.suspect", "payout.rejected", "payout.cancelled", "payout.expired", "payout.reversed", "payout.returned", "payout.disputed"]', 'events the merchant is told of'),
 	('merchant', 'on_name_differs', 'choice', null, null, '{hold,pass}', '"hold"', 'an approved payout whose account has another name waits for a person, or passes'),
 	('merchant', 'fee', 'fee', null, null, '{overbooking,online,cashout}', '{}', 'per method {"flat": amount, "bps": basis points}, taken on top of the amount'),
 	('merchant', 'limits', 'limits', null, null, '{overbooking,online,cashout}', '{}', 'per method {"min": amount, "max": amount}, and "daily_total": amount per Jakarta day'),
-	('merchant', 'refund_fee_on_return', 'boolean', null, null, null, 'false', 'the fee is given back when a paid payout is returned');
+	('merchant', 'refund_fee_on_return', 'boolean', null, null, null, 'false', 'the fee is given back when a paid payout is returned'),
+	('merchant', 'approver_differs', 'boolean', null, null, null, 'false', 'the role that approves is not the one that registered'),
+	('merchant', 'second_approval_above', 'amount', null, null, null, null, 'a payout above this amount is approved by two roles'),
+	('merchant', 'approver_daily_max', 'amount', null, null, null, null, 'what one role may approve on a Jakarta day');
 
 create function payout.option(scope text, options jsonb, name text) returns jsonb
 language plpgsql stable parallel safe
@@ -284,6 +287,7 @@ begin
 			when 'hours' then case when not coalesce(jsonb_typeof(given.value) = 'string'
 					and payout.is_hours(given.value #>> '{}'), false)
 				then 'hours as in 07:00-22:00' end
+			when 'amount' then case when not payout.is_amount(given.value) then 'an amount' end
 			when 'fee' then payout.wrong_fee(given.value, d.choices)
 			when 'limits' then payout.wrong_limits(given.value, d.choices)
 		end;

@@ -142,7 +142,7 @@ comment on function payout.issue_first_token(payout.payout) is 'approval of a ca
 
 create function payout.reissue_token(merchant_id text, txid text) returns payout.approval
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
-comment on function payout.reissue_token(text, text) is 'a new token with a new time for a cashout whose token was lost; the old token dies. Only before a store has validated it';
+comment on function payout.reissue_token(text, text) is 'a new token with a new time for a cashout whose token was lost; the old token dies. Only before a store has validated it; by roles that may approve it';
 
 create function payout.do_reissue_token(p_merchant_id text, p_txid text) returns payout.approval
 language plpgsql
@@ -161,6 +161,7 @@ begin
 		raise exception 'the token has expired'
 			using errcode = 'PY011', detail = format('TXID %s.', p.txid), hint = 'The money goes back to the balance; register the cashout again.';
 	end if;
+	perform payout.require_other_role(m.merchant_id, p.txid, m.options) from payout.merchant m where m.merchant_id = p.merchant_id;
 	token := payout.issue_token(p, valid_until);
 	update payout.payout u set expire_due_at = valid_until
 	where u.merchant_id = p_merchant_id and u.txid = p_txid

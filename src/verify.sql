@@ -220,6 +220,61 @@ begin atomic
 end;
 comment on function payout.verify_history() is 'verify: the history leads without a gap, by allowed moves, to the present state';
 
+-- Approvals that the merchant's options restricted: each stands in the history, and was given as its row says that the
+-- options asked. What they asked of other payouts cannot be known: they may have changed since.
+create function payout.verify_approval() returns setof payout.violation
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+	with given as (
+		select a.merchant_id, a.txid, a.event_no, a.role_name, a.needed, a.differs, e.role_name as event_role, e.event, e.from_state, e.to_state,
+			r.role_name as registered_by
+		from payout.payout_approval a
+		left join payout.payout_event e on e.merchant_id = a.merchant_id and e.txid = a.txid and e.event_no = a.event_no
+		left join payout.payout_event r on r.merchant_id = a.merchant_id and r.txid = a.txid and r.event_no = 1),
+	counted as (
+		select a.merchant_id, a.txid, count(*) as approvals from payout.payout_approval a group by a.merchant_id, a.txid),
+	daily as (
+		select a.merchant_id, a.role_name, a.day, sum(p.amount) as total
+		from payout.payout_approval a join payout.payout p on p.merchant_id = a.merchant_id and p.txid = a.txid
+		where a.day is not null
+		group by a.merchant_id, a.role_name, a.day)
+	select 'approval_in_history', g.merchant_id, g.txid,
+		format('approval %s by %s, the history says: by %s from %s to %s', g.event_no, g.role_name, g.event_role, g.from_state, g.to_state)
+	from given g
+	where g.event_role is distinct from g.role_name
+	or (coalesce(g.from_state, ''), g.to_state, coalesce(g.event, '')) not in (('registered', 'registered', 'approval.given'), ('registered', 'approved', 'payout.approved'),
+		('registered', 'scheduled', 'payout.approved'), ('registered', 'token_issued', 'payout.approved'))
+	union all
+	select 'approval_of_event', e.merchant_id, e.txid, format('history row %s tells of an approval that is not there', e.event_no)
+	from payout.payout_event e
+	where e.event = 'approval.given'
+	and not exists (select from payout.payout_approval a where a.merchant_id = e.merchant_id and a.txid = e.txid and a.event_no = e.event_no)
+	union all
+	select 'approval_by_other', g.merchant_id, g.txid, format('approval %s by %s, who registered it', g.event_no, g.role_name)
+	from given g where g.differs and g.role_name is not distinct from g.registered_by
+	union all
+	select 'approval_by_enough', g.merchant_id, g.txid, format('approved by %s roles instead of %s', n.roles, g.needed)
+	from given g,
+	lateral (select count(distinct o.role_name) as roles from payout.payout_approval o
+			 where o.merchant_id = g.merchant_id and o.txid = g.txid and o.event_no <= g.event_no
+			 and not (g.differs and o.role_name is not distinct from g.registered_by)) n
+	where g.to_state <> 'registered' and n.roles < g.needed
+	union all
+	select 'approval_count', coalesce(p.merchant_id, c.merchant_id), coalesce(p.txid, c.txid),
+		format('%s approvals, the payout counts %s', coalesce(c.approvals, 0), coalesce(p.approvals::text, 'none'))
+	from (select q.merchant_id, q.txid, q.approvals from payout.payout q where q.approvals is not null) p
+	full join counted c on c.merchant_id = p.merchant_id and c.txid = p.txid
+	where p.approvals is distinct from c.approvals
+	union all
+	select 'approver_day_total', coalesce(d.merchant_id, s.merchant_id), null,
+		format('total of %s on %s is %s, the approvals say %s', coalesce(d.role_name, s.role_name), coalesce(d.day, s.day), coalesce(d.total, 0), coalesce(s.total, 0))
+	from payout.approver_day d
+	full join daily s on s.merchant_id = d.merchant_id and s.role_name = d.role_name and s.day = d.day
+	where d.total is distinct from s.total;
+end;
+comment on function payout.verify_approval() is 'verify: restricted approvals are in the history, by enough and the right roles, and counted';
+
 -- Batches and their members agree.
 create function payout.verify_batch() returns setof payout.violation
 language sql stable
@@ -480,6 +535,7 @@ begin atomic
 	union all select * from payout.verify_transfer()
 	union all select * from payout.verify_money()
 	union all select * from payout.verify_history()
+	union all select * from payout.verify_approval()
 	union all select * from payout.verify_batch()
 	union all select * from payout.verify_attempt()
 	union all select * from payout.verify_queue()

@@ -30,7 +30,7 @@ create view payout.v_payout with (security_barrier) as
 select p.merchant_id, p.txid, p.reference_no, p.kind, p.method, p.state, p.amount, p.fee, p.currency, p.channel_id,
 	p.bank_code, payout.masked(p.account_no) as account_no, p.beneficiary_name,
 	payout.masked(p.beneficiary_phone) as beneficiary_phone, p.description, p.account_check, p.account_name, p.batch_id,
-	p.bank_reference_no, p.response_code, payout.masked_digits(p.reason) as reason, p.scheduled_at, p.registered_at, p.approved_at,
+	p.bank_reference_no, p.response_code, payout.masked_digits(p.reason) as reason, p.scheduled_at, p.registered_at, p.approvals, p.approved_at,
 	p.status_checked_at, p.final_at, p.cvs_code, p.cvs_reference
 from (
 	select q.* from payout.payout q where payout.may_read_all()
@@ -61,6 +61,7 @@ comment on column payout.v_payout.response_code is 'the bank''s latest response 
 comment on column payout.v_payout.reason is 'why it came to its present state';
 comment on column payout.v_payout.scheduled_at is 'when it is to be paid; null for at once';
 comment on column payout.v_payout.registered_at is 'when it was registered';
+comment on column payout.v_payout.approvals is 'approvals given so far, where the merchant restricts them; registered with one: another role has to approve as well';
 comment on column payout.v_payout.approved_at is 'when it was approved and its money deducted';
 comment on column payout.v_payout.status_checked_at is 'when the bank last told its status';
 comment on column payout.v_payout.final_at is 'when it came to its end; null before, and while disputed';

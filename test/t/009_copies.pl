@@ -16,6 +16,11 @@ $t->wait_state($paid, 'paid');
 my $gone = $t->register;
 $t->sql("select payout.reject('MERCHANT01', '$gone', 'not wanted')");
 $t->sql("insert into payout.retry_policy (lane, base_ms, max_ms, tries_max) values ('notify', 2000, 60000, 7)");
+# The first approval of two, and what its role has approved today.
+$t->sql(q(select payout.create_merchant('TWOROLES01', 'A merchant', null, '{"second_approval_above": 1, "approver_daily_max": 100000}')));
+is($t->sql("select (payout.approve('TWOROLES01', txid)).state from payout.register('TWOROLES01', 'TWO', 5000, 'CENA', '8800000009', 'Budi Santoso')"), 'registered', 'one of two approvals');
+is($t->sql('select count(*), sum(total) from payout.payout_approval, payout.approver_day'), '1|5000.00', 'it is recorded');
+$t->wait_sql("select not exists (select from payout.payout where account_check = 'pending')");
 $t->wait_for('all notifications are delivered', sub { $t->sql('select count(*) from payout.notification where delivered_at is null') == 0 });
 $t->sql("select payout.pause_channel('BANK1', 'copying')");
 my $left = $t->pay;
