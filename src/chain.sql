@@ -47,18 +47,37 @@ create trigger refuse_truncate before truncate on payout.chain_link for each sta
 alter table payout.chain_link enable always trigger refuse_change;
 alter table payout.chain_link enable always trigger refuse_truncate;
 
--- Not dumped: numbers of transactions mean nothing in another server.
+-- A row for each server and database: numbers of transactions mean nothing elsewhere, nor are these dumped.
 create table payout.chain_mark (
-	is_only boolean primary key default true check (is_only),
+	system_identifier bigint not null,
+	database_oid oid not null,
 	bound_at timestamptz not null default '-infinity',
 	marked_at timestamptz not null default clock_timestamp(),
 	next_xid xid8 not null default pg_snapshot_xmax(pg_current_snapshot()),
-	after_merchant text collate "C" not null default ''
+	after_merchant text collate "C" not null default '',
+	primary key (system_identifier, database_oid)
 );
 comment on table payout.chain_mark is 'how far transfers can be linked: all with ids before bound_at are decided';
 comment on column payout.chain_mark.marked_at is 'a moment; with next_xid, the first transaction that had no number by then, the next bound';
 comment on column payout.chain_mark.after_merchant is 'the merchant that was linked last in this round';
-insert into payout.chain_mark default values;
+
+create function payout.lock_chain_mark() returns payout.chain_mark
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	server bigint := (select c.system_identifier from pg_control_system() c);
+	database oid := (select d.oid from pg_database d where d.datname = current_database());
+	mark payout.chain_mark;
+begin
+	select * into mark from payout.chain_mark m where m.system_identifier = server and m.database_oid = database for update;
+	if not found then
+		insert into payout.chain_mark (system_identifier, database_oid) values (server, database) returning * into mark;
+	end if;
+	return mark;
+end
+$$;
+comment on function payout.lock_chain_mark() is 'the mark of this server and database, locked; made the first time';
 
 create function payout.first_id(p_at timestamptz) returns uuid
 language plpgsql immutable
@@ -71,23 +90,22 @@ $$;
 comment on function payout.first_id(timestamptz) is 'the least id that payout.new_id makes at a moment';
 
 -- The moment is taken before the number, in a statement of its own.
-create function payout.move_chain_bound() returns timestamptz
+create function payout.move_chain_bound(mark payout.chain_mark) returns payout.chain_mark
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
 	now_at timestamptz := clock_timestamp();
-	bound timestamptz;
 begin
-	update payout.chain_mark m
-	set bound_at = case when pg_snapshot_xmin(pg_current_snapshot()) >= m.next_xid then m.marked_at - interval '1 minute' else m.bound_at end,
-		marked_at = case when pg_snapshot_xmin(pg_current_snapshot()) >= m.next_xid then now_at else m.marked_at end,
-		next_xid = case when pg_snapshot_xmin(pg_current_snapshot()) >= m.next_xid then pg_snapshot_xmax(pg_current_snapshot()) else m.next_xid end
-	returning m.bound_at into bound;
-	return bound;
+	if pg_snapshot_xmin(pg_current_snapshot()) >= mark.next_xid then
+		mark.bound_at := mark.marked_at - interval '1 minute';
+		mark.marked_at := now_at;
+		mark.next_xid := pg_snapshot_xmax(pg_current_snapshot());
+	end if;
+	return mark;
 end
 $$;
-comment on function payout.move_chain_bound() is 'moves the bound up to which transfers can be linked, if no transaction is left from before the mark';
+comment on function payout.move_chain_bound(payout.chain_mark) is 'the mark with its bound moved on, if no transaction is left from before it';
 
 create function payout.chain_merchant(p_merchant_id text, p_bound uuid, p_limit integer) returns integer
 language plpgsql
@@ -119,33 +137,32 @@ end
 $$;
 comment on function payout.chain_merchant(text, uuid, integer) is 'links a merchant''s transfers since its last link with ids before the bound, at most so many; their count';
 
-create function payout.extend_chains(rows_max integer) returns integer
+create function payout.extend_chains(rows_max integer, out linked integer, out more boolean)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	mark payout.chain_mark;
-	bound uuid;
+	mark payout.chain_mark := payout.lock_chain_mark();
 	merchant text;
 	visited integer := 0;
-	linked integer := 0;
 begin
-	select * into strict mark from payout.chain_mark for update;
 	if mark.after_merchant = '' then
-		mark.bound_at := payout.move_chain_bound();
+		mark := payout.move_chain_bound(mark);
 	end if;
-	bound := payout.first_id(mark.bound_at);
+	linked := 0;
 	for merchant in select m.merchant_id from payout.merchant m where m.merchant_id > mark.after_merchant order by m.merchant_id limit 1000 loop
-		linked := linked + payout.chain_merchant(merchant, bound, rows_max - linked);
+		linked := linked + payout.chain_merchant(merchant, payout.first_id(mark.bound_at), rows_max - linked);
 		exit when linked >= rows_max;	-- this one may have more
 		mark.after_merchant := merchant;
 		visited := visited + 1;
 	end loop;
-	update payout.chain_mark set after_merchant = case when visited < 1000 and linked < rows_max then '' else mark.after_merchant end;
-	return linked;
+	more := visited = 1000 or linked >= rows_max;
+	update payout.chain_mark m
+	set bound_at = mark.bound_at, marked_at = mark.marked_at, next_xid = mark.next_xid, after_merchant = case when more then mark.after_merchant else '' end
+	where m.system_identifier = mark.system_identifier and m.database_oid = mark.database_oid;
 end
 $$;
-comment on function payout.extend_chains(integer) is 'worker: links transfers of the next merchants in order, at most so many; their count';
+comment on function payout.extend_chains(integer) is 'worker: links transfers of the next merchants in order, at most so many; their count, and whether there may be more of this round';
 
 create function payout.verify_chain(merchant_id text) returns setof payout.violation
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';

@@ -26,6 +26,7 @@
 #include "ledger.h"
 #include "miscadmin.h"
 #include "row.h"
+#include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/numeric.h"
@@ -486,6 +487,7 @@ payout_ledger_fund(PG_FUNCTION_ARGS)
 	Datum row;
 	bool isnull;
 
+	PreventCommandIfReadOnly("INSERT");
 	SPI_connect();
 	(void) GetCurrentTransactionId(); /* as in post() */
 	if (ledger_write(

@@ -27,9 +27,8 @@ link_once(MemoryContext context)
 		bool found;
 
 		turn_begin();
-		if (SPI_execute("select payout.extend_chains(" LINK_ROWS ") = " LINK_ROWS
-						" or (select m.after_merchant operator(pg_catalog.<>) '' from payout.chain_mark m)",
-						false, 1) != SPI_OK_SELECT)
+		if (SPI_execute("select e.more from payout.extend_chains(" LINK_ROWS ") e", false, 1) !=
+			SPI_OK_SELECT)
 			elog(ERROR, "could not chain transfers");
 		found = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 		turn_commit();

@@ -30,7 +30,7 @@ sub contents
 {
 	my ($server, $database) = @_;
 	my $tables = $server->safe_psql($database, "select string_agg(relname, ' ' order by relname) from pg_class
-		where relnamespace = 'payout'::regnamespace and relkind = 'r' and relname <> 'arming'");
+		where relnamespace = 'payout'::regnamespace and relkind = 'r' and relname not in ('arming', 'chain_mark')");
 	return join "\n", map { "$_ " . $server->safe_psql($database, "select count(*), md5(string_agg(r::text, '/' order by r::text)) from payout.$_ r") }
 		split ' ', $tables;
 }

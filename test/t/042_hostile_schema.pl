@@ -78,7 +78,7 @@ sub definition
 	my ($node, $database) = @_;
 	return $node->safe_psql($database, q~
 		set search_path = '';
-		select pg_catalog.pg_get_functiondef(p.oid) from pg_catalog.pg_proc p where p.pronamespace operator(pg_catalog.=) 'payout'::pg_catalog.regnamespace order by p.oid::pg_catalog.regprocedure::pg_catalog.text;
+		select pg_catalog.pg_get_functiondef(p.oid) from pg_catalog.pg_proc p where p.pronamespace operator(pg_catalog.=) 'payout'::pg_catalog.regnamespace and p.prokind operator(pg_catalog.<>) 'a' order by p.oid::pg_catalog.regprocedure::pg_catalog.text;
 		select c.relname, pg_catalog.pg_get_viewdef(c.oid) from pg_catalog.pg_class c where c.relnamespace operator(pg_catalog.=) 'payout'::pg_catalog.regnamespace and c.relkind operator(pg_catalog.=) 'v' order by 1;
 		select c.conrelid::pg_catalog.regclass, c.conname, pg_catalog.pg_get_constraintdef(c.oid) from pg_catalog.pg_constraint c where c.connamespace operator(pg_catalog.=) 'payout'::pg_catalog.regnamespace order by 1, 2;
 		select i.indexrelid::pg_catalog.regclass, pg_catalog.pg_get_indexdef(i.indexrelid) from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid operator(pg_catalog.=) i.indrelid where c.relnamespace operator(pg_catalog.=) 'payout'::pg_catalog.regnamespace order by 1;
