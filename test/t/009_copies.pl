@@ -25,7 +25,7 @@ $t->wait_for('all notifications are delivered', sub { $t->sql('select count(*) f
 $t->sql("select payout.pause_channel('BANK1', 'copying')");
 my $left = $t->pay;
 
-# Every table, counted and summed, arming aside, which is not copied.
+# Every table, counted and summed, but for those that are not copied: the arming, and a mark that means nothing elsewhere.
 sub contents
 {
 	my ($server, $database) = @_;
