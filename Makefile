@@ -34,7 +34,9 @@ C_FILES = \
 	policy \
 	ledger \
 	hand \
+	owe \
 	move \
+	move_set \
 	register \
 	approve \
 	batch \
@@ -55,6 +57,7 @@ C_FILES = \
 	fold \
 	link \
 	lane \
+	columns \
 	validate \
 	dispatch \
 	check \
@@ -84,6 +87,7 @@ SQL_FILES = \
 	cvs \
 	secret \
 	payout \
+	move_set \
 	attempt \
 	register \
 	register_cashout \

@@ -52,7 +52,7 @@ select * from payout.balance('BATCHES001');
 select payout.alter_merchant('BATCHES002', '{"fee": {"online": {"flat": 10}}, "notify_events": ["payout.approved"], "notify_url": "https://merchant.example/hook"}') is not null as altered;
 select (payout.approve('BATCHES002', txid)).state from payout.payout where merchant_id = 'BATCHES002' and reference_no = 'QB1';
 select count(*) as kinds from (select distinct to_jsonb(r) - 'asked_for' from test.registered r where reference_no = 'QB1') d;
-select p.merchant_id, e.event_no, e.event, e.from_state, e.to_state, n.body::jsonb -> 'data' ->> 'state' as told from payout.payout_event e join payout.payout p using (merchant_id, txid)
+select p.merchant_id, e.event_no, e.event, e.from_state, e.to_state, n.state as told from payout.payout_event e join payout.payout p using (merchant_id, txid)
 	left join payout.notification n using (merchant_id, txid, event_no) where p.reference_no = 'QB1' and p.merchant_id like 'BATCHES00_' order by 1, 2;
 select p.merchant_id, t.kind, t.debit_account, t.credit_account, t.amount from payout.transfer t join payout.payout p using (merchant_id, txid) where p.reference_no = 'QB1' and p.merchant_id like 'BATCHES00_' order by 1, 2;
 -- an account that the bank has confirmed goes on at once

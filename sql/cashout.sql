@@ -70,7 +70,7 @@ select :'same_txid' as same_txid, :'state' as state, :'a_day' as a_day;
 select length(:'token') = current_setting('payout.token_digits')::integer as digits, left(:'token', 4)::integer = payout.slot('CASHOUT001') as slot, test.luhn(:'token') as luhn, :'token' ~ '^[0-9]+$' as numeric;
 select state, cashout_token, valid_until = (select expire_due_at from payout.payout where reference_no = 'CC1') as same_time from payout.approve('CASHOUT001', test.txid('CC1'));
 select test.keep_token('CC1', :'token');
-select count(*) from (select p::text as t from payout.payout p union all select e::text from payout.payout_event e union all select k::text from payout.cashout_token k union all select n::text from payout.notification n
+select count(*) from (select p::text as t from payout.payout p union all select e::text from payout.payout_event e union all select k::text from payout.cashout_token k union all select n::text || payout.notification_body(n, p) from payout.notification n join payout.payout p using (merchant_id, txid)
 	union all select r::text from payout.redemption r) s where strpos(t, :'token') > 0 or strpos(t, encode(:'token', 'hex')) > 0;
 select test.money('CC1'), approved_at is not null as approved, final_at is null as open, available, in_transit from payout.payout, payout.balance('CASHOUT001') where reference_no = 'CC1';
 select payout.reject('CASHOUT001', test.txid('CC1'), 'too late');
@@ -216,8 +216,8 @@ select test.history('CS-disputed'), test.notified('CS-disputed');
 select test.history('CS-reversed'), test.notified('CS-reversed');
 select test.history('CC2'), test.notified('CC2');
 -- a notification names the store and hides what is secret
-select n.body::jsonb #>> '{data,kind}' as kind, n.body::jsonb #>> '{data,state}' as state, n.body::jsonb #>> '{data,cvs_code}' as store, n.body::jsonb #>> '{data,cvs_reference}' as reference, strpos(n.body, '081234567890') as phone_at
-from payout.notification n where txid = test.txid('CC1') and event = 'payout.paid';
+select b::jsonb #>> '{data,kind}' as kind, b::jsonb #>> '{data,state}' as state, b::jsonb #>> '{data,cvs_code}' as store, b::jsonb #>> '{data,cvs_reference}' as reference, strpos(b, '081234567890') as phone_at
+from payout.notification n join payout.payout p using (merchant_id, txid), payout.notification_body(n, p) b where txid = test.txid('CC1') and event = 'payout.paid';
 
 -- a suspended store validates nothing; what it has validated it confirms and reverses
 select test.issue('CASHOUT001', 'CX1', 10000), test.issue('CASHOUT001', 'CX2', 10000), test.issue('CASHOUT001', 'CX3', 10000);

@@ -39,7 +39,7 @@ with word as (
 select distinct w.oid::regprocedure, w.name from word w
 where w.name not in ('strict', 'set', 'select', 'skip') and w.name <> all (coalesce(w.proargnames, '{}')) and to_regclass('pg_catalog.' || w.name) is null
 -- common table expressions, and variables
-and w.prosrc !~ format('\m%s\M(\([^)]*\))?\s+as\s+(not\s+|materialized\s+)*\(', w.name) and w.prosrc !~ format('\m%s\s+(payout\.|pg_catalog\.|record|oid|regrole|name|text|integer|bigint|boolean|numeric|timestamptz|uuid|bytea|jsonb|interval)', w.name)
+and w.prosrc !~ format('\m%s\M(\([^)]*\))?\s+as\s+(not\s+|materialized\s+)*\(', w.name) and w.prosrc !~ format('\m%s\s+(payout\.|pg_catalog\.|record|oid|regrole|name|text|integer|bigint|boolean|numeric|timestamptz|uuid|tid|bytea|jsonb|interval)', w.name)
 order by 1, 2;
 -- everything has a comment: schema, tables, columns of views, routines, types
 select 'relation' as kind, c.oid::regclass::text as name from pg_class c where relnamespace = 'payout'::regnamespace and relkind in ('r', 'v') and obj_description(c.oid, 'pg_class') is null

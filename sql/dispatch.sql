@@ -52,12 +52,12 @@ select test.answer('C6', 'no', 'fail', 404, '4041811'), test.state('C6'), test.a
 
 -- the fence: another life, or a second answer, records nothing
 select a.attempt_id as c7, a.incarnation_id as life from test.attempt('dispatch', 'C7') a \gset
-select payout.record_transfer('DISCH', :'c7', payout.new_id(), 'no', 'fail', 404, '4041811', 5, null, null, false) as other_life, test.state('C7');
-select payout.record_transfer('DISCH', payout.new_id(), :'life', 'no', 'fail', 404, '4041811', 5, null, null, false) as other_attempt, test.state('C7');
+select payout.record_transfers(payout.new_id(), '{DISCH}', array[:'c7'::uuid], '{no}', '{fail}', '{404}', '{4041811}', '{5}', '{null}', '{null}', '{false}') = 1 as other_life, test.state('C7');
+select payout.record_transfers(:'life', '{DISCH}', array[payout.new_id()], '{no}', '{fail}', '{404}', '{4041811}', '{5}', '{null}', '{null}', '{false}') = 1 as other_attempt, test.state('C7');
 -- the worker dies: unknown, never "not sent", and its late answer moves nothing
 select test.live() as orphans, test.state('C7');
-select payout.record_transfer('DISCH', :'c7', :'life', 'no', 'fail', 404, '4041811', 5, null, null, false) as late, test.state('C7');
-select payout.record_transfer('DISCH', :'c7', :'life', 'yes', 'ok', 200, '2001800', 5, null, null, false) as late, test.state('C7');
+select payout.record_transfers(:'life', '{DISCH}', array[:'c7'::uuid], '{no}', '{fail}', '{404}', '{4041811}', '{5}', '{null}', '{null}', '{false}') = 1 as late, test.state('C7');
+select payout.record_transfers(:'life', '{DISCH}', array[:'c7'::uuid], '{yes}', '{ok}', '{200}', '{2001800}', '{5}', '{null}', '{null}', '{false}') = 1 as late, test.state('C7');
 select outcome, excerpt from payout.attempt where attempt_id = :'c7';
 -- attempts are evidence
 update payout.attempt set outcome = 'yes' where attempt_id = :'c7';

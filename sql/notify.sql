@@ -8,10 +8,11 @@ select test.set_up('NOTIFY0001', 'NOTCH', 'NOTBANK', 1000000, '{"notify_events":
 select test.set_up('NOTIFY0002', 'NOTCH', 'NOTBANK', 1000000, '{}', '{"mode": "single"}');
 select test.live() >= 0 as alive;
 create function test.deliver(p_reference text, p_delivered boolean, p_life uuid default test.life()) returns boolean language sql as
-$$ select payout.record_notify(n.merchant_id, n.txid, n.event_no, p_life, p_delivered, case when p_delivered then 200 else 500 end, 'words')
+$$ select payout.record_notify(p_life, array[n.merchant_id], array[n.txid], array[n.event_no], array[case when p_delivered then 200 else 500 end],
+	   array[case when not p_delivered then 'words' end]) = 1
    from payout.notification n where n.txid = test.txid(p_reference) and n.sending_by is not null $$;
 create function test.owed(p_reference text) returns table (event text, place text, tries integer) language sql as
-$$ select event, case when due_at > payout.clock() then 'later' when due_at is not null then 'due' when sending_by is not null then 'under way'
+$$ select event, case when sending_by is not null then 'under way' when due_at > payout.clock() then 'later' when due_at is not null then 'due'
 		when delivered_at is not null then 'delivered' when given_up_at is not null then 'given up' end, tries
    from payout.notification where txid = test.txid(p_reference) order by event_no $$;
 -- owed in the transaction of the change, and not without it; by default and without a URL none
@@ -27,7 +28,7 @@ select * from test.owed('P2');
 -- the body tells of the state, masks the account, and is frozen
 select b ->> 'type' as type, b -> 'data' ->> 'state' as state, b -> 'data' ->> 'amount' as amount, b -> 'data' ->> 'account_no' as account_no,
 	b -> 'data' ->> 'reference_no' as reference_no, b ->> 'timestamp' ~ '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$' as has_time
-from payout.notification n, lateral (select n.body::jsonb as b) j where txid = test.txid('P1') order by event_no;
+from payout.notification n join payout.payout p using (merchant_id, txid), lateral (select payout.notification_body(n, p)::jsonb as b) j where txid = test.txid('P1') order by event_no;
 -- the oldest first, the next only when that is delivered or given up
 select event_no, url, tries, format, sealed_secrets from payout.claim_notify(test.life(), 10, '{}', 10, '');
 select count(*) from payout.claim_notify(test.life(), 10, '{}', 10, '');

@@ -38,14 +38,14 @@ select test.money('W3');
 -- an answer counts once, and only for the life that asked
 select test.register('VALIDATE01', 'VALBANK', 'X1'), test.register('VALIDATE01', 'VALBANK', 'X2'), test.ask('validate', 'VALCH');
 select a.attempt_id as x1, a.incarnation_id as life from test.attempt('validate', 'X1') a \gset
-select payout.record_validate('VALCH', :'x1', payout.new_id(), 'no', 'fail', 404, '4041600', 5, null, null) as other_life;
-select payout.record_validate('VALCH', :'x1', :'life', 'yes', 'ok', 200, '2001600', 5, null, 'BUDI SANTOSO') as first;
-select payout.record_validate('VALCH', :'x1', :'life', 'no', 'fail', 404, '4041600', 5, null, null) as second;
+select payout.record_checks(payout.new_id(), '{VALCH}', array[:'x1'::uuid], '{no}', '{fail}', '{404}', '{4041600}', '{5}', '{null}', '{null}') = 1 as other_life;
+select payout.record_checks(:'life', '{VALCH}', array[:'x1'::uuid], '{yes}', '{ok}', '{200}', '{2001600}', '{5}', '{null}', array['BUDI SANTOSO']) = 1 as first;
+select payout.record_checks(:'life', '{VALCH}', array[:'x1'::uuid], '{no}', '{fail}', '{404}', '{4041600}', '{5}', '{null}', '{null}') = 1 as second;
 select account_check from payout.payout where reference_no = 'X1';
 -- a worker dies between question and answer: asked again, the late answer moves nothing
 select a.attempt_id as x2, a.incarnation_id as life from test.attempt('validate', 'X2') a \gset
 select test.live() as orphans;
-select payout.record_validate('VALCH', :'x2', :'life', 'no', 'fail', 404, '4041600', 5, null, null) as late;
+select payout.record_checks(:'life', '{VALCH}', array[:'x2'::uuid], '{no}', '{fail}', '{404}', '{4041600}', '{5}', '{null}', '{null}') = 1 as late;
 select account_check, check_due_at <= payout.clock() as is_due from payout.payout where reference_no = 'X2';
 select outcome, excerpt from payout.attempt where attempt_id = :'x2';
 -- rejected meanwhile: the answer moves nothing

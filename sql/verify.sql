@@ -100,6 +100,7 @@ insert into test.breaking values
 	(39, 'attempt_of_batch', $$update payout.attempt set outcome = 'yes', finished_at = now() where channel_id = 'VERCH' and outcome = 'unknown'$$),
 	(40, 'attempt_of_batch', $$delete from payout.batch b using payout.payout p where p.batch_id = b.batch_id and p.reference_no = 'Z1'$$),
 	(41, 'attempt_under_way', $$delete from payout.attempt where channel_id = 'VERCH' and outcome is null$$),
+	(188, 'attempt_is_named', $$delete from payout.under_way$$),
 	(42, 'attempt_has_payout', $$update payout.attempt set txid = 'x', merchant_id = 'VERIFY0001' where channel_id = 'VERCH'$$),
 	(43, 'queue_validate', $$update payout.payout set check_due_at = null where reference_no = 'Z6'$$),
 	(44, 'queue_dispatch', $$update payout.payout set dispatch_due_at = null where reference_no = 'Z7'$$),
@@ -116,8 +117,8 @@ insert into test.breaking values
 	(54, 'notification_has_event', $$update payout.notification set event = 'payout.failed' where txid = test.txid('Z1')$$),
 	(55, 'notification_in_one_place', $$update payout.notification set due_at = null where txid = test.txid('Z1')$$),
 	(56, 'notification_in_one_place', $$update payout.notification set delivered_at = now() where txid = test.txid('Z1')$$),
-	(57, 'notification_in_order', $$insert into payout.notification (merchant_id, txid, event_no, event, body, delivered_at)
-		select merchant_id, txid, 99, 'payout.paid', '', now() from payout.notification where txid = test.txid('Z1')$$),
+	(57, 'notification_in_order', $$insert into payout.notification (merchant_id, txid, event_no, event, state, fee, delivered_at)
+		select merchant_id, txid, 99, 'payout.paid', 'paid', 0, now() from payout.notification where txid = test.txid('Z1')$$),
 	(59, 'queue_expire', $$update payout.payout set expire_due_at = null where reference_no = 'ZC1'$$),
 	(60, 'queue_expire', $$update payout.payout set expire_due_at = null where reference_no = 'ZC2'$$),
 	(61, 'queue_expire', $$update payout.payout set expire_due_at = now() where reference_no = 'ZC3'$$),

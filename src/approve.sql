@@ -171,6 +171,10 @@ declare
 	p payout.payout;
 	released integer := 0;
 begin
+	if not exists (select from payout.channel c, payout.payout q
+				   where q.channel_id = c.channel_id and q.release_due_at <= (select payout.clock())) then
+		return 0;
+	end if;
 	for p in
 		select s.* from payout.channel c
 		cross join lateral (select * from payout.payout q

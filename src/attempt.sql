@@ -26,7 +26,6 @@ create table payout.batch (
 	sent_at timestamptz,
 	tries integer not null default 0,
 	was_unknown boolean not null default false,
-	request_digest bytea,
 	bank_batch_no text,
 	response_code text,
 	created_at timestamptz not null default clock_timestamp(),
@@ -37,9 +36,8 @@ comment on table payout.batch is 'payouts sent to a channel together; its member
 comment on column payout.batch.service is 'SNAP service: 17 and 18 carry one payout, 20 many';
 comment on column payout.batch.state is 'open (to be sent at due_at), sending, accepted by the bank, refused (final, nothing paid), split (refused whole, sent again in halves), unknown (members are asked for one by one)';
 comment on column payout.batch.was_unknown is 'an earlier sending may have arrived: a later refusal proves nothing';
-comment on column payout.batch.request_digest is 'SHA-256 of the body; a resend with another body is not sent';
 
-create index batch_due on payout.batch (channel_id, due_at) where state = 'open';
+create index batch_due on payout.batch (channel_id, due_at) where due_at is not null;
 
 create table payout.attempt (
 	channel_id text collate "C" not null,
@@ -64,14 +62,22 @@ create table payout.attempt (
 	check ((outcome is null) = (finished_at is null)),
 	check ((lane = 'dispatch') = (batch_id is not null)),
 	check ((lane <> 'dispatch') = (merchant_id is not null and txid is not null))
-);
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 comment on table payout.attempt is 'one HTTP exchange with a bank: written before it is sent, completed once, never changed after';
 comment on column payout.attempt.outcome is 'not_sent, yes, no, refused_for_now or unknown; null while it may be under way';
+comment on column payout.attempt.request_digest is 'SHA-256 of the body; a batch is never sent again with another body';
 comment on column payout.attempt.excerpt is 'the beginning of what went wrong, never a whole body';
 
-create index attempt_open on payout.attempt (lane) where outcome is null;
-create index attempt_batch on payout.attempt (channel_id, batch_id, started_at) where batch_id is not null;
-create index attempt_payout on payout.attempt (merchant_id, txid, started_at) where txid is not null;
+-- No index knows of the outcome, so that writing it touches none (HOT); payout.under_way finds what has none yet.
+create index attempt_batch on payout.attempt (batch_id) where batch_id is not null;
+create index attempt_payout on payout.attempt using hash (txid) where txid is not null;
+
+create table payout.under_way (
+	claim_id uuid primary key default payout.new_id(),
+	channel_ids text[] not null,
+	attempt_ids uuid[] not null
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+comment on table payout.under_way is 'names each attempt that has no outcome, by the claim that wrote it; rows of which all have one are deleted some time later';
 
 create function payout.complete_once() returns trigger
 language plpgsql
@@ -98,22 +104,36 @@ alter table payout.attempt enable always trigger complete_once;
 alter table payout.attempt enable always trigger refuse_change;
 alter table payout.attempt enable always trigger refuse_truncate;
 
-create function payout.save_attempt(p_channel_id text, p_attempt_id uuid, p_lane text, p_service integer, p_batch_id text,
-									p_merchant_id text, p_txid text, p_external_id text, p_request_digest bytea, p_incarnation_id uuid)
-returns void
+create function payout.save_attempts(p_incarnation_id uuid, p_channel_ids text[], p_attempt_ids uuid[], p_lanes text[], p_services integer[],
+									 p_batch_ids text[], p_merchant_ids text[], p_txids text[], p_external_ids text[], p_digests bytea[])
+returns uuid
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	claim uuid := payout.new_id();
+begin
+	insert into payout.attempt (channel_id, attempt_id, lane, service, batch_id, merchant_id, txid, external_id, request_digest, incarnation_id)
+	select u.channel_id, u.attempt_id, u.lane, u.service, u.batch_id::uuid, u.merchant_id, u.txid, u.external_id, u.digest, p_incarnation_id
+	from unnest(p_channel_ids, p_attempt_ids, p_lanes, p_services, p_batch_ids, p_merchant_ids, p_txids, p_external_ids, p_digests)
+		as u (channel_id, attempt_id, lane, service, batch_id, merchant_id, txid, external_id, digest);
+	insert into payout.under_way (claim_id, channel_ids, attempt_ids) values (claim, p_channel_ids, p_attempt_ids);
+	return claim;
+end
+$$;
+comment on function payout.save_attempts(uuid, text[], uuid[], text[], integer[], text[], text[], text[], text[], bytea[]) is
+'worker: writes attempts before they are sent; dispatch names batches, the other lanes payouts. Answers with the id of the claim';
+
+-- Claims of which the worker has seen the end. Of those that it forgets the next life finds out.
+create function payout.end_claims(p_incarnation_id uuid, p_claim_ids uuid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	insert into payout.attempt (channel_id, attempt_id, lane, service, batch_id, merchant_id, txid, external_id, request_digest, incarnation_id)
-	values (p_channel_id, p_attempt_id, p_lane, p_service, p_batch_id::uuid, p_merchant_id, p_txid, p_external_id, p_request_digest, p_incarnation_id);
-	if p_lane = 'dispatch' then
-		update payout.batch set request_digest = p_request_digest
-		where channel_id = p_channel_id and batch_id = p_batch_id::uuid and request_digest is null;
-	end if;
+	delete from payout.under_way w where w.claim_id = any (p_claim_ids);
 end
 $$;
-comment on function payout.save_attempt(text, uuid, text, integer, text, text, text, text, bytea, uuid) is 'worker: writes an attempt before it is sent';
+comment on function payout.end_claims(uuid, uuid[]) is 'worker: all attempts of these claims have an outcome';
 
 -- Completes an attempt. Null when it is not ours any more: another life of the worker has already called it unknown.
 create function payout.finish_attempt(p_channel_id text, p_attempt_id uuid, p_incarnation_id uuid, p_outcome text,
@@ -135,6 +155,45 @@ end
 $$;
 comment on function payout.finish_attempt(text, uuid, uuid, text, text, integer, text, integer, text) is
 'worker: writes an attempt''s outcome, once, and only by the life that made it';
+
+create type payout.ended as (
+	channel_id text, attempt_id uuid, batch_id uuid, merchant_id text, txid text, started_at timestamptz, outcome text, class text,
+	http_status integer, response_code text, excerpt text, answer text, more text
+);
+comment on type payout.ended is 'an attempt that has been completed; answer and more are what else the lane has read in the bank''s answer';
+
+-- The same for many; left out are those that are not ours any more. In the order of what they carry.
+create function payout.finish_attempts(p_incarnation_id uuid, p_channel_ids text[], p_attempt_ids uuid[], p_outcomes text[],
+									   p_classes text[], p_http_statuses integer[], p_response_codes text[], p_latencies integer[],
+									   p_excerpts text[], p_answers text[], p_more text[]) returns payout.ended[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	places tid[];
+	rows_of integer[];
+	ended payout.ended[];
+begin
+	-- Locked first, and then found by their places: so no plan can read more than them, whatever the statistics say.
+	select array_agg(l.place), array_agg(u.n) into places, rows_of
+	from unnest(p_channel_ids, p_attempt_ids) with ordinality u (channel_id, attempt_id, n),
+	lateral (select q.ctid as place from payout.attempt q
+			 where q.channel_id = u.channel_id and q.attempt_id = u.attempt_id and q.incarnation_id = p_incarnation_id and q.outcome is null
+			 for no key update) l;
+	with done as (
+		update payout.attempt a
+		set outcome = p_outcomes[u.n], class = p_classes[u.n], http_status = p_http_statuses[u.n], response_code = p_response_codes[u.n],
+			latency_ms = p_latencies[u.n], excerpt = left(p_excerpts[u.n], 500), finished_at = clock_timestamp()
+		from unnest(places, rows_of) u (place, n)
+		where a.ctid = u.place
+		returning a.channel_id, a.attempt_id, a.batch_id, a.merchant_id, a.txid, a.started_at, a.outcome, a.class, a.http_status,
+			a.response_code, p_excerpts[u.n] as excerpt, p_answers[u.n] as answer, p_more[u.n] as more)
+	select array_agg(row(d.*)::payout.ended order by d.txid, d.batch_id) into ended from done d;
+	return ended;
+end
+$$;
+comment on function payout.finish_attempts(uuid, text[], uuid[], text[], text[], integer[], text[], integer[], text[], text[], text[]) is
+'worker: writes the outcomes of attempts, once, and only by the life that made them';
 
 -- What the bank refuses for now concerns the whole channel, except a route that is down for one item.
 create function payout.refuse_for_now(p_channel_id text, p_class text, p_response_code text, p_excerpt text, p_until timestamptz) returns void
@@ -164,7 +223,7 @@ as $$
 begin
 	update payout.incarnation set ended_at = clock_timestamp() where ended_at is null;
 	insert into payout.incarnation (incarnation_id, pid) values (p_incarnation_id, p_pid);
-	update payout.notification set due_at = payout.clock(), sending_by = null where sending_by is not null;
+	update payout.notification set sending_by = null where due_at is not null and sending_by is not null;
 end
 $$;
 comment on function payout.begin_incarnation(uuid, integer) is 'worker: starts a life';
@@ -179,7 +238,11 @@ declare
 	a payout.attempt;
 	left_over integer := 0;
 begin
-	for a in select * from payout.attempt where outcome is null and incarnation_id <> p_incarnation_id loop
+	for a in
+		select q.*
+		from payout.under_way w, unnest(w.channel_ids, w.attempt_ids) u (channel_id, attempt_id), payout.attempt q
+		where q.channel_id = u.channel_id and q.attempt_id = u.attempt_id and q.outcome is null and q.incarnation_id <> p_incarnation_id
+	loop
 		begin
 			perform payout.bury_orphan(a);
 		exception
@@ -189,6 +252,9 @@ begin
 				perform payout.set_aside_attempt(a.channel_id, a.attempt_id, a.incarnation_id, sqlerrm);
 		end;
 	end loop;
+	delete from payout.under_way w
+	where not exists (select from unnest(w.channel_ids, w.attempt_ids) u (channel_id, attempt_id), payout.attempt q
+					  where q.channel_id = u.channel_id and q.attempt_id = u.attempt_id and q.outcome is null);
 	return left_over;
 end
 $$;
@@ -201,12 +267,10 @@ as $$
 declare
 	why text := 'the worker died while this was under way';
 begin
-	if a.lane = 'dispatch' then
-		perform payout.record_transfer(a.channel_id, a.attempt_id, a.incarnation_id, 'unknown', 'unknown', 0, null, 0, why, null, false);
-		return;
-	end if;
 	perform payout.finish_attempt(a.channel_id, a.attempt_id, a.incarnation_id, 'unknown', 'unknown', 0, null, 0, why);
-	if a.lane = 'validate' then
+	if a.lane = 'dispatch' then
+		perform payout.apply_transfer(a.channel_id, a.batch_id, 'unknown', 'unknown', null, why);
+	elsif a.lane = 'validate' then
 		update payout.payout set check_due_at = payout.clock()
 		where merchant_id = a.merchant_id and txid = a.txid and account_check in ('pending', 'unavailable')
 		and state in ('registered', 'scheduled', 'approved');

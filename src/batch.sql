@@ -253,8 +253,10 @@ begin
 		insert into payout.payout_event (merchant_id, txid, event_no, at, event, from_state, to_state, role_name)
 		select a.merchant_id, a.txid, a.events, written_at, 'payout.approved', 'registered', 'approved', who from approved a),
 	owed as (
-		insert into payout.notification (merchant_id, txid, event_no, event, body, due_at)
-		select a.merchant_id, a.txid, a.events, 'payout.approved', payout.event_body(a::payout.payout, 'payout.approved', clock_timestamp()), started
+		insert into payout.notification (merchant_id, txid, event_no, due_at, event, state, fee, account_check, bank_reference_no,
+			response_code, reason)
+		select a.merchant_id, a.txid, a.events, started, 'payout.approved', a.state, a.fee, a.account_check, a.bank_reference_no,
+			a.response_code, a.reason
 		from approved a
 		where payout.is_told((select b.merchant_id from approved b limit 1), 'payout.approved')),
 	posted as (

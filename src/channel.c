@@ -8,14 +8,25 @@
 #include <openssl/crypto.h>
 
 #include "channel.h"
+#include "clock.h"
 #include "executor/spi.h"
 #include "json_read.h"
 #include "protocol.h"
+#include "row.h"
 #include "secret.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* Should a change go by unseen. */
+#define READ_EACH_MS 1000
 
 static dlist_head channels = DLIST_STATIC_INIT(channels);
+static Oid channel_table = InvalidOid;
+static Oid secret_table = InvalidOid;
+static bool changed = true;
+static int64 read_at_ms = 0;
 
 dlist_head *
 channel_list(void)
@@ -131,22 +142,56 @@ add_channel(const char *channel_id)
 	return channel;
 }
 
+bool
+channel_may_dispatch(const BankChannel *channel)
+{
+	return !channel->paused && channel->not_before <= payout_now();
+}
+
+/* A relation has changed, or with InvalidOid any may have (trigger payout.forget_rows). */
+static void
+mark_changed(Datum arg, Oid relation)
+{
+	if (!OidIsValid(relation) || relation == channel_table || relation == secret_table)
+		changed = true;
+}
+
+static bool
+has_changed(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+		CacheRegisterRelcacheCallback(mark_changed, (Datum) 0);
+	registered = true;
+	return changed || payout_unix_ms() >= read_at_ms + READ_EACH_MS;
+}
+
 void
 channel_read_all(void)
 {
 	static SPIPlanPtr plan = NULL;
 	dlist_iter iter;
+	bool isnull;
 
+	if (!has_changed())
+		return;
+	/* before it is read: what comes meanwhile is read the next time; should this fail, it is read again */
+	read_at_ms = 0;
+	changed = false;
+	channel_table = row_relation("channel");
+	secret_table = row_relation("channel_secret");
 	if (plan == NULL)
 	{
 		plan = SPI_prepare(
-			"select channel_id, protocol, base_url, version, paused, options, private_key, client_secret"
+			"select channel_id, protocol, base_url, version, paused, options, private_key, client_secret, not_before"
 			" from payout.worker_channels()",
 			0, NULL);
 		if (plan == NULL || SPI_keepplan(plan) != 0)
 			elog(ERROR, "could not prepare the reading of channels");
 	}
-	if (SPI_execute_plan(plan, NULL, NULL, true, 0) != SPI_OK_SELECT)
+	/* not read-only: recording in the same transaction may have changed one */
+	if (SPI_execute_plan(plan, NULL, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read channels");
 	dlist_foreach(iter, &channels)
 		dlist_container(BankChannel, node, iter.cur)->seen = false;
@@ -162,7 +207,11 @@ channel_read_all(void)
 			channel = add_channel(channel_id);
 		channel->seen = true;
 		channel->paused = strcmp(SPI_getvalue(row, desc, 5), "t") == 0;
+		channel->not_before = DatumGetTimestampTz(SPI_getbinval(row, desc, 9, &isnull));
+		if (isnull)
+			TIMESTAMP_NOBEGIN(channel->not_before);
 		if (channel->version == NULL || strcmp(channel->version, version) != 0)
 			load(channel, row, desc, version);
 	}
+	read_at_ms = payout_unix_ms();
 }

@@ -7,6 +7,7 @@
 
 #include "lib/ilist.h"
 #include "snap_sign.h"
+#include "datatype/timestamp.h"
 
 typedef enum Lane
 {
@@ -27,6 +28,7 @@ typedef struct BankChannel
 	char channel_id[33];
 	bool seen; /* in the last reading */
 	bool paused;
+	TimestampTz not_before; /* a refusal for now lasts until then; DT_NOBEGIN: none */
 	char *version;
 	MemoryContext context; /* of everything below that a new version replaces */
 	const struct Protocol *protocol;
@@ -54,8 +56,11 @@ typedef struct BankChannel
 	int in_flight[BANK_LANES];
 } BankChannel;
 
-/* Reads the table anew. Needs a transaction and SPI. Channels keep their address for the life of the worker. */
+/* Reads the table anew if it has changed. Needs a transaction and SPI. Channels keep their address for the life of the worker. */
 extern void channel_read_all(void);
+
+/* Whether transfers may be sent now: not paused, and no refusal for now lasts. */
+extern bool channel_may_dispatch(const BankChannel *channel);
 extern dlist_head *channel_list(void);
 extern BankChannel *channel_find(const char *channel_id); /* NULL: unknown */
 

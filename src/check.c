@@ -3,6 +3,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "lane.h"
 #include "utils/timestamp.h"
@@ -43,15 +44,22 @@ claim(BankChannel *channel, int slots, dlist_head *claimed)
 }
 
 static void
-record(Exchange *exchange, const pg_uuid_t *incarnation_id)
+record(Exchange **exchanges, int count, const pg_uuid_t *incarnation_id)
 {
 	static SPIPlanPtr plan = NULL;
 	BankRecord record;
+	int status;
+	int reference;
 
-	bank_record_begin(&record, exchange, incarnation_id);
-	bank_record_text(&record, snap_status_name(record.answer.status));
-	bank_record_text(&record, record.answer.reference_no);
-	bank_record_run(&record, &plan, "record_status");
+	bank_record_begin(&record, exchanges, count);
+	status = columns_add(&record.columns, TEXTOID);
+	reference = columns_add(&record.columns, TEXTOID);
+	for (int i = 0; i < count; i++)
+	{
+		columns_set_text(&record.columns, status, i, snap_status_name(record.answers[i].status));
+		columns_set_text(&record.columns, reference, i, record.answers[i].reference_no);
+	}
+	columns_run(&record.columns, &plan, "record_statuses", incarnation_id);
 }
 
 const LaneWork check_lane = {

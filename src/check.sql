@@ -14,18 +14,22 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+	if not exists (select from payout.payout q where q.channel_id = p_channel_id and q.status_due_at <= (select payout.clock())) then
+		return;
+	end if;
 	return query
-	with due as (
-		select q.merchant_id, q.txid
+	with due as materialized (
+		select q.ctid as place, q.bank_code, q.batch_id
 		from payout.payout q
 		where q.channel_id = p_channel_id and q.status_due_at <= (select payout.clock())
 		and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'check'))
 		order by q.status_due_at limit p_limit
 		for no key update skip locked)
 	update payout.payout p set status_due_at = null
-	from due, payout.bank k, payout.batch b
-	where p.merchant_id = due.merchant_id and p.txid = due.txid and k.bank_code = p.bank_code
-	and b.channel_id = p.channel_id and b.batch_id = p.batch_id
+	from due d
+	join payout.bank k on k.bank_code = d.bank_code,
+	lateral (select q.* from payout.batch q where q.channel_id = p_channel_id and q.batch_id = d.batch_id limit 1) b
+	where p.ctid = d.place
 	returning p.channel_id, p.merchant_id, p.txid, b.service::integer,
 		(select a.external_id from payout.attempt a where a.channel_id = b.channel_id and a.batch_id = b.batch_id order by a.started_at desc limit 1),
 		b.transaction_date, p.bank_reference_no, p.amount, p.account_no, coalesce(k.options ->> 'wire_code', k.bank_code);
@@ -33,35 +37,67 @@ end
 $$;
 comment on function payout.claim_check(text, integer) is 'worker: takes due status checks of a channel';
 
--- p_status: what the bank says of the transfer: paid, pending, refunded, canceled, failed, not_found, or unknown.
-create function payout.record_status(p_channel_id text, p_attempt_id uuid, p_incarnation_id uuid, p_outcome text, p_class text,
-									 p_http_status integer, p_response_code text, p_latency_ms integer, p_excerpt text,
-									 p_status text, p_bank_reference_no text) returns boolean
+-- p_statuses: what the bank says of the transfers: paid, pending, refunded, canceled, failed, not_found, or unknown.
+create function payout.record_statuses(p_incarnation_id uuid, p_channel_ids text[], p_attempt_ids uuid[], p_outcomes text[],
+									   p_classes text[], p_http_statuses integer[], p_response_codes text[], p_latencies integer[],
+									   p_excerpts text[], p_statuses text[], p_bank_reference_nos text[]) returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	a payout.attempt;
-	p payout.payout;
-	is_current boolean;
+	ended payout.ended[] := payout.finish_attempts(p_incarnation_id, p_channel_ids, p_attempt_ids, p_outcomes, p_classes, p_http_statuses,
+		p_response_codes, p_latencies, p_excerpts, p_statuses, p_bank_reference_nos);
 begin
-	a := payout.finish_attempt(p_channel_id, p_attempt_id, p_incarnation_id, p_outcome, p_class, p_http_status, p_response_code, p_latency_ms, p_excerpt);
-	if a.attempt_id is null then
-		return false;
-	end if;
-	if p_outcome = 'refused_for_now' and p_class = 'stop' then
-		perform payout.refuse_for_now(p_channel_id, p_class, p_response_code, p_excerpt, null);
-	end if;
-	p := payout.find_payout(a.merchant_id, a.txid, true);
-	is_current := p.state <> 'dispatching' and not exists (
-		select from payout.attempt d where d.channel_id = p.channel_id and d.batch_id = p.batch_id and d.started_at > a.started_at);
-	perform payout.apply_status(p, p_status, is_current, p_response_code, p_bank_reference_no,
-								concat_ws(' ', 'status inquiry:', p_status, p_response_code, nullif(p_excerpt, '')));
-	return true;
+	perform payout.refuse_for_now(e.channel_id, e.class, e.response_code, e.excerpt, null)
+	from unnest(ended) e where e.outcome = 'refused_for_now' and e.class = 'stop';
+	perform payout.believe(array_agg(row(e.merchant_id, e.txid, e.answer, e.started_at, e.response_code, e.more,
+		concat_ws(' ', 'status inquiry:', e.answer, e.response_code, nullif(e.excerpt, '')))::payout.bank_word))
+	from unnest(ended) e;
+	return coalesce(cardinality(ended), 0);
 end
 $$;
-comment on function payout.record_status(text, uuid, uuid, text, text, integer, text, integer, text, text, text) is
-'worker: writes the bank''s answer to a status inquiry, and moves the payout accordingly';
+comment on function payout.record_statuses(uuid, text[], uuid[], text[], text[], integer[], text[], integer[], text[], text[], text[]) is
+'worker: writes the bank''s answers to status inquiries, and moves the payouts accordingly; the count of those that are this life''s';
+
+create type payout.bank_word as (
+	merchant_id text, txid text, status text, asked_at timestamptz, response_code text, bank_reference_no text, reason text
+);
+comment on type payout.bank_word is 'what the bank says of a payout; asked_at: of what was sent until then; null: of whatever was sent';
+
+-- Believes the bank. Payouts that it has paid, as it should, are moved in one set; all others one by one, and so are those
+-- of which it says more than one thing.
+create function payout.believe(p_words payout.bank_word[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+	word payout.bank_word;
+	told payout.payout;
+	steps payout.step[];
+	others payout.bank_word[];
+begin
+	with locked as materialized (
+		select p.state, u.merchant_id, u.txid, u.status, u.asked_at, u.response_code, u.bank_reference_no, u.reason,
+			u.status = 'paid' and u.times = 1 and p.state in ('dispatching', 'processing', 'suspect') as is_paid
+		from (select x.*, count(*) over (partition by x.merchant_id, x.txid) as times from unnest(p_words) x order by x.txid) u,
+		lateral (select q.state from payout.payout q where q.merchant_id = u.merchant_id and q.txid = u.txid for no key update) p)
+	select array_agg(row(l.merchant_id, l.txid, l.state, 'paid', null, l.bank_reference_no, l.response_code, left(l.reason, 300), null, true)::payout.step)
+			filter (where l.is_paid),
+		array_agg(row(l.merchant_id, l.txid, l.status, l.asked_at, l.response_code, l.bank_reference_no, l.reason)::payout.bank_word)
+			filter (where not l.is_paid)
+	into steps, others
+	from locked l;
+	perform payout.move_set(steps);
+	foreach word in array coalesce(others, '{}') loop
+		told := payout.find_payout(word.merchant_id, word.txid, true);
+		perform payout.apply_status(told, word.status, word.asked_at is null or (told.state <> 'dispatching' and not exists (
+			select from payout.attempt d where d.channel_id = told.channel_id and d.batch_id = told.batch_id and d.started_at > word.asked_at)),
+			word.response_code, word.bank_reference_no, word.reason);
+	end loop;
+end
+$$;
+comment on function payout.believe(payout.bank_word[]) is 'moves payouts by what the bank says of them';
 
 -- Believes the bank: from a status inquiry or a notice; p_current says whether the bank speaks of our last sending.
 -- Answers with the payout as it then is. The caller has locked it.

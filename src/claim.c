@@ -58,8 +58,7 @@ claim_lane(const LaneWork *work, dlist_head *claimed)
 		BankChannel *channel = dlist_container(BankChannel, node, iter.cur);
 		int places = free_places(channel, work->lane, &ignored);
 
-		if (places > 0 && (work->lane != LANE_DISPATCH ||
-						   turn_query_bool("select payout.may_dispatch($1)", channel->channel_id)))
+		if (places > 0 && (work->lane != LANE_DISPATCH || channel_may_dispatch(channel)))
 			work->claim(channel, places, claimed);
 	}
 }
@@ -122,12 +121,16 @@ find_next_turn(void)
 #define PART_SCHEDULES PART(LANE_TOKEN)
 #define ALL_PARTS (PART(LANE_TOKEN + 1) - 1)
 
-static void
+/* Whether there was anything to claim. */
+static bool
 claim_parts(int parts, dlist_head *claimed)
 {
-	if ((parts & PART_SCHEDULES) != 0 &&
-		SPI_execute("select payout.release_schedules(1000)", false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not release schedules");
+	bool has_claimed;
+	static SPIPlanPtr schedules_plan = NULL;
+	static SPIPlanPtr expiry_plan = NULL;
+
+	if ((parts & PART_SCHEDULES) != 0)
+		(void) turn_run(&schedules_plan, "select payout.release_schedules(1000)");
 	for (int lane = 0; lane < BANK_LANES; lane++)
 		if ((parts & PART(lane)) != 0)
 			claim_lane(lane_work(lane), claimed);
@@ -138,7 +141,29 @@ claim_parts(int parts, dlist_head *claimed)
 			crash_point("notify_claimed");
 	}
 	exchange_save_attempts(claimed, &turn_incarnation_id);
-	expiry_is_due = turn_query_bool("select coalesce(payout.next_expiry() <= payout.clock(), false)", NULL);
+	expiry_is_due =
+		turn_query_bool(&expiry_plan, "select coalesce(payout.next_expiry() <= payout.clock(), false)");
+	has_claimed = !dlist_is_empty(claimed);
+	if (mutation("send_before_commit"))
+	{
+		exchange_start_all(claimed);
+		for (int i = 0; i < 20; i++, pg_usleep(1000))
+			http_pump();
+	}
+	return has_claimed;
+}
+
+bool
+claim_all(dlist_head *claimed)
+{
+	return claim_parts(ALL_PARTS, claimed);
+}
+
+void
+claim_undo(dlist_head *claimed)
+{
+	while (!dlist_is_empty(claimed))
+		lane_release(dlist_container(Exchange, node, dlist_pop_head_node(claimed)));
 }
 
 /* One claiming transaction, its attempts included. False when it failed and nothing was claimed. */
@@ -152,14 +177,7 @@ claim_in_transaction(int parts, dlist_head *all, MemoryContext context)
 	PG_TRY();
 	{
 		turn_begin();
-		claim_parts(parts, &claimed);
-		has_claimed = !dlist_is_empty(&claimed);
-		if (mutation("send_before_commit"))
-		{
-			exchange_start_all(&claimed);
-			for (int i = 0; i < 20; i++, pg_usleep(1000))
-				http_pump();
-		}
+		has_claimed = claim_parts(parts, &claimed);
 		if (has_claimed)
 			crash_point("claim_before_commit");
 		turn_commit();
@@ -177,8 +195,7 @@ claim_in_transaction(int parts, dlist_head *all, MemoryContext context)
 			dlist_push_tail(all, dlist_pop_head_node(&claimed));
 		return true;
 	}
-	while (!dlist_is_empty(&claimed))
-		lane_release(dlist_container(Exchange, node, dlist_pop_head_node(&claimed)));
+	claim_undo(&claimed);
 	turn_exit_if_dropped();
 	ereport(LOG, (errmsg("payout could not claim work: %s", error->message),
 				  error->context ? errcontext("%s", error->context) : 0));

@@ -117,15 +117,22 @@ claim(BankChannel *channel, int slots, dlist_head *claimed)
 }
 
 static void
-record(Exchange *exchange, const pg_uuid_t *incarnation_id)
+record(Exchange **exchanges, int count, const pg_uuid_t *incarnation_id)
 {
 	static SPIPlanPtr plan = NULL;
 	BankRecord record;
+	int reference;
+	int wait;
 
-	bank_record_begin(&record, exchange, incarnation_id);
-	bank_record_text(&record, record.answer.reference_no);
-	bank_record_bool(&record, record.wait);
-	bank_record_run(&record, &plan, "record_transfer");
+	bank_record_begin(&record, exchanges, count);
+	reference = columns_add(&record.columns, TEXTOID);
+	wait = columns_add(&record.columns, BOOLOID);
+	for (int i = 0; i < count; i++)
+	{
+		columns_set_text(&record.columns, reference, i, record.answers[i].reference_no);
+		columns_set(&record.columns, wait, i, BoolGetDatum(record.waits[i]));
+	}
+	columns_run(&record.columns, &plan, "record_transfers", incarnation_id);
 }
 
 const LaneWork dispatch_lane = {

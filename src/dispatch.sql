@@ -12,9 +12,9 @@ create type payout.dispatch_work as (
 );
 comment on type payout.dispatch_work is 'what lane dispatch sends for one member of a batch';
 
--- New batches from the payouts that passed the gate. Overbooking goes one by one (17), online in bulk (20) or one by
--- one (18) as the channel says.
-create function payout.form_batches(p_channel_id text, p_limit integer) returns integer
+-- New batches from the payouts that passed the gate, claimed at once. Overbooking goes one by one (17), online in bulk
+-- (20) or one by one (18) as the channel says.
+create function payout.form_batches(p_channel_id text, p_limit integer) returns payout.dispatch_work[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -23,48 +23,61 @@ declare
 	bulk boolean;
 	size_max integer;
 	linger interval;
-	formed integer := 0;
-	way record;
+	dated timestamptz := date_trunc('second', clock_timestamp());
+	formed payout.dispatch_work[];
+	steps payout.step[];
 begin
+	if not exists (select from payout.payout q
+				   where q.channel_id = p_channel_id and q.dispatch_due_at <= (select payout.clock()) and q.state = 'approved') then
+		return '{}';
+	end if;
 	select * into strict c from payout.channel where channel_id = p_channel_id;
-	bulk := payout.option_text('channel', c.options, 'mode') = 'bulk';
-	size_max := case when bulk then payout.option_text('channel', c.options, 'batch_size_max')::integer else 1 end;
-	linger := payout.channel_interval(p_channel_id, 'linger_ms');
+	bulk := coalesce(c.options ->> 'mode', (select d.default_value #>> '{}' from payout.option_definition d where (d.scope, d.name) = ('channel', 'mode'))) = 'bulk';
+	size_max := case when bulk then coalesce((c.options ->> 'batch_size_max')::integer,
+		(select (d.default_value #>> '{}')::integer from payout.option_definition d where (d.scope, d.name) = ('channel', 'batch_size_max'))) else 1 end;
+	linger := payout.option_interval(c.options, 'linger_ms');
 	-- Members in their order of arrival, numbered into batches; an unfilled bulk lingers for others.
-	for way in
-		with due as (
-			select q.merchant_id, q.txid, q.method, q.amount, q.dispatch_due_at
-			from payout.payout q
-			where q.channel_id = p_channel_id and q.dispatch_due_at <= (select payout.clock()) and q.state = 'approved'
-			and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'dispatch'))
-			-- one transaction moves no more than this, however much is due and free
-			order by q.dispatch_due_at limit least(p_limit * size_max, greatest(size_max, 1000))
-			for no key update skip locked),
-		numbered as (
-			select d.*, (row_number() over (partition by d.method order by d.dispatch_due_at, d.txid) - 1)
-				/ case when d.method = 'online' then size_max else 1 end as batch_no
-			from due d)
-		select n.method, array_agg(n.merchant_id order by n.txid) as merchant_ids, array_agg(n.txid order by n.txid) as txids,
-			sum(n.amount) as total, count(*)::integer as items, payout.new_id() as batch_id
+	with due as (
+		select q.merchant_id, q.txid, q.method, q.amount, q.dispatch_due_at, q.bank_code, q.account_no, q.beneficiary_name, q.description
+		from payout.payout q
+		where q.channel_id = p_channel_id and q.dispatch_due_at <= (select payout.clock()) and q.state = 'approved'
+		and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'dispatch'))
+		-- one transaction moves no more than this, however much is due and free
+		order by q.dispatch_due_at limit least(p_limit * size_max, greatest(size_max, 1000))
+		for no key update skip locked),
+	numbered as (
+		select d.*, payout.new_id() as id, (row_number() over (partition by d.method order by d.dispatch_due_at, d.txid) - 1)
+			/ case when d.method = 'online' then size_max else 1 end as batch_no
+		from due d),
+	grouped as (
+		select n.*, first_value(n.id) over batch as batch_id, count(*) over batch as items, sum(n.amount) over batch as total,
+			min(n.dispatch_due_at) over batch as since, case when n.method = 'overbooking' then 17 when bulk then 20 else 18 end as service
 		from numbered n
-		group by n.method, n.batch_no
-		having n.method = 'overbooking' or count(*) = size_max or min(n.dispatch_due_at) + linger <= payout.clock()
-		order by min(n.dispatch_due_at)
-		limit p_limit
-	loop
-		insert into payout.batch (channel_id, batch_id, service, source_account_no, transaction_date, item_count, total, due_at)
-		values (p_channel_id, way.batch_id, case when way.method = 'overbooking' then 17 when bulk then 20 else 18 end,
-				coalesce(c.options ->> 'source_account_no', ''), date_trunc('second', clock_timestamp()), way.items, way.total, payout.clock());
-		update payout.payout p
-		set state = 'dispatching', batch_id = way.batch_id, dispatch_due_at = null, reason = null
-		from unnest(way.merchant_ids, way.txids) as member (merchant_id, txid)
-		where p.merchant_id = member.merchant_id and p.txid = member.txid;
-		formed := formed + 1;
-	end loop;
-	return formed;
+		window batch as (partition by n.method, n.batch_no)),
+	member as materialized (
+		select g.*, dense_rank() over (order by g.since, g.batch_id) as batch_rank
+		from grouped g
+		where g.method = 'overbooking' or g.items = size_max or g.since + linger <= payout.clock()),
+	made as (
+		insert into payout.batch (channel_id, batch_id, service, state, source_account_no, transaction_date, item_count, total, sent_at, tries)
+		select distinct on (m.batch_id) p_channel_id, m.batch_id, m.service, 'sending', coalesce(c.options ->> 'source_account_no', ''),
+			dated, m.items, m.total, payout.clock(), 1
+		from member m where m.batch_rank <= p_limit)
+	select array_agg(row(p_channel_id, m.batch_id, m.service, coalesce(c.options ->> 'source_account_no', ''), dated, null, m.merchant_id, m.txid,
+			coalesce(k.options ->> 'wire_code', k.bank_code), m.account_no, m.beneficiary_name, m.amount, m.description)::payout.dispatch_work
+			order by m.batch_id, m.txid),
+		array_agg(row(m.merchant_id, m.txid, 'approved', 'dispatching', m.batch_id, null, null, null, null, false)::payout.step)
+	into formed, steps
+	from member m
+	join payout.bank k on k.bank_code = m.bank_code
+	where m.batch_rank <= p_limit;
+	if payout.move_set(steps) <> cardinality(steps) then
+		raise exception 'payouts that were locked are in no batch';
+	end if;
+	return coalesce(formed, '{}');
 end
 $$;
-comment on function payout.form_batches(text, integer) is 'worker: puts due payouts of a channel into new batches';
+comment on function payout.form_batches(text, integer) is 'worker: puts due payouts of a channel into new batches, which are then sent; their members';
 
 -- An open batch of which any member has moved on (a notice of an earlier sending came, or a person decided) is known to
 -- the bank: it is not sent again, its other members are asked for.
@@ -90,9 +103,9 @@ end
 $$;
 comment on function payout.ask_instead(text) is 'worker: batches that the bank turned out to know are asked for instead of sent again';
 
--- Takes up to p_limit batches that are due: retries and resends first, then new ones. All members of a batch are
--- locked and still to be sent; a batch with a member that another session holds is left for the next turn.
-create function payout.claim_dispatch(p_channel_id text, p_limit integer) returns setof payout.dispatch_work
+-- Batches that were sent before and are due again. All members of a batch are locked and still to be sent; a batch with a
+-- member that another session holds is left for the next turn.
+create function payout.claim_again(p_channel_id text, p_limit integer) returns setof payout.dispatch_work
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -102,8 +115,6 @@ declare
 	members integer;
 begin
 	perform payout.ask_instead(p_channel_id);
-	perform payout.form_batches(p_channel_id, p_limit - (
-		select count(*) from (select from payout.batch where channel_id = p_channel_id and state = 'open' and due_at <= (select payout.clock()) limit p_limit) w)::integer);
 	for b in
 		select * from payout.batch q
 		where q.channel_id = p_channel_id and q.state = 'open' and q.due_at <= (select payout.clock())
@@ -121,35 +132,102 @@ begin
 	update payout.batch q set state = 'sending', due_at = null, sent_at = payout.clock(), tries = q.tries + 1
 	where q.channel_id = p_channel_id and q.batch_id = any (taken);
 	return query
-	select t.channel_id, t.batch_id, t.service::integer, t.source_account_no, t.transaction_date, t.request_digest,
+	select t.channel_id, t.batch_id, t.service::integer, t.source_account_no, t.transaction_date,
+		(select a.request_digest from payout.attempt a where a.channel_id = t.channel_id and a.batch_id = t.batch_id order by a.started_at limit 1),
 		p.merchant_id, p.txid, coalesce(k.options ->> 'wire_code', k.bank_code), p.account_no, p.beneficiary_name, p.amount, p.description
-	from payout.batch t
-	join payout.payout p on p.channel_id = t.channel_id and p.batch_id = t.batch_id
+	from unnest(taken) w (batch_id),
+	lateral (select q.* from payout.batch q where q.channel_id = p_channel_id and q.batch_id = w.batch_id limit 1) t,
+	-- with OFFSET they are looked up for each batch, whatever the statistics say
+	lateral (select q.* from payout.payout q where q.channel_id = t.channel_id and q.batch_id = t.batch_id offset 0) p
 	join payout.bank k on k.bank_code = p.bank_code
-	where t.channel_id = p_channel_id and t.batch_id = any (taken)
 	order by t.batch_id, p.txid;
 end
 $$;
-comment on function payout.claim_dispatch(text, integer) is 'worker: takes due batches of a channel, one row for each member';
+comment on function payout.claim_again(text, integer) is 'worker: takes batches that are due to be sent again, or were split off one; their members';
 
-create function payout.record_transfer(p_channel_id text, p_attempt_id uuid, p_incarnation_id uuid, p_outcome text, p_class text,
-									   p_http_status integer, p_response_code text, p_latency_ms integer, p_excerpt text,
-									   p_bank_reference_no text, p_wait boolean) returns boolean
+-- Takes up to p_limit batches: those that are due again first, then new ones.
+create function payout.claim_dispatch(p_channel_id text, p_limit integer) returns setof payout.dispatch_work
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	a payout.attempt;
+	waiting integer;
+begin
+	select count(*) into waiting
+	from (select from payout.batch q where q.channel_id = p_channel_id and q.state = 'open' and q.due_at <= (select payout.clock()) limit p_limit) w;
+	if waiting > 0 then
+		return query select * from payout.claim_again(p_channel_id, p_limit);
+	end if;
+	if waiting < p_limit then
+		return query select * from unnest(payout.form_batches(p_channel_id, p_limit - waiting));
+	end if;
+end
+$$;
+comment on function payout.claim_dispatch(text, integer) is 'worker: takes due batches of a channel, one row for each member';
+
+-- What was accepted goes in one set, whatever was not one by one.
+create function payout.record_transfers(p_incarnation_id uuid, p_channel_ids text[], p_attempt_ids uuid[], p_outcomes text[],
+										p_classes text[], p_http_statuses integer[], p_response_codes text[], p_latencies integer[],
+										p_excerpts text[], p_bank_reference_nos text[], p_waits boolean[]) returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	ended payout.ended[] := payout.finish_attempts(p_incarnation_id, p_channel_ids, p_attempt_ids, p_outcomes, p_classes, p_http_statuses,
+		p_response_codes, p_latencies, p_excerpts, p_bank_reference_nos, p_waits::text[]);
+	e payout.ended;
+	places tid[];
+	codes text[];
+	answers text[];
+	waits boolean[];
+	steps payout.step[];
+	started timestamptz := payout.clock();
+begin
+	-- Locked first, and then found by their places: so no plan can read more than them, whatever the statistics say.
+	select array_agg(l.place), array_agg(t.response_code), array_agg(t.answer), array_agg(t.more::boolean)
+	into places, codes, answers, waits
+	from unnest(ended) t,
+	lateral (select q.ctid as place from payout.batch q
+			 where q.channel_id = t.channel_id and q.batch_id = t.batch_id for no key update) l
+	where t.outcome = 'yes';
+	with accepted as (
+		update payout.batch b
+		set state = 'accepted', response_code = l.response_code, bank_batch_no = case when b.service = 20 then l.answer end,
+			closed_at = clock_timestamp()
+		from unnest(places, codes, answers, waits) l (place, response_code, answer, wait)
+		where b.ctid = l.place
+		returning b.channel_id, b.batch_id, b.service, l.response_code, l.answer, l.wait)
+	select array_agg(row(p.merchant_id, p.txid, 'dispatching', case when a.wait or a.service = 20 then 'processing' else 'paid' end, null,
+		case when a.service <> 20 then a.answer end, a.response_code, null, started + payout.option_interval(c.options, 'status_delay_s'), false)::payout.step)
+	into steps
+	from accepted a
+	join payout.channel c on c.channel_id = a.channel_id,
+	lateral (select q.* from payout.payout q
+			 where q.channel_id = a.channel_id and q.batch_id = a.batch_id and q.state = 'dispatching' offset 0) p;
+	perform payout.move_set(steps);
+	foreach e in array coalesce(ended, '{}') loop
+		if e.outcome <> 'yes' then
+			perform payout.apply_transfer(e.channel_id, e.batch_id, e.outcome, e.class, e.response_code, e.excerpt);
+		end if;
+	end loop;
+	return coalesce(cardinality(ended), 0);
+end
+$$;
+comment on function payout.record_transfers(uuid, text[], uuid[], text[], text[], integer[], text[], integer[], text[], text[], boolean[]) is
+'worker: writes what became of batches, and moves their members accordingly; the count of those that are this life''s';
+
+create function payout.apply_transfer(p_channel_id text, p_batch_id uuid, p_outcome text, p_class text, p_response_code text, p_excerpt text)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
 	b payout.batch;
 	started timestamptz := payout.clock();
 	retry_at timestamptz;
 	outcome text := p_outcome;
 begin
-	a := payout.finish_attempt(p_channel_id, p_attempt_id, p_incarnation_id, p_outcome, p_class, p_http_status, p_response_code, p_latency_ms, p_excerpt);
-	if a.attempt_id is null then
-		return false;
-	end if;
-	select * into strict b from payout.batch where channel_id = p_channel_id and batch_id = a.batch_id for no key update;
+	select * into strict b from payout.batch where channel_id = p_channel_id and batch_id = p_batch_id for no key update;
 	update payout.batch set response_code = p_response_code where channel_id = p_channel_id and batch_id = b.batch_id;
 	if outcome = 'no' and b.was_unknown then
 		outcome := 'unknown';
@@ -160,15 +238,6 @@ begin
 			perform payout.refuse_for_now(p_channel_id, p_class, p_response_code, p_excerpt, retry_at);
 		end if;
 		perform payout.retry_batch(b, retry_at, p_excerpt);
-	elsif outcome = 'yes' then
-		update payout.batch set state = 'accepted', bank_batch_no = case when service = 20 then p_bank_reference_no end, closed_at = clock_timestamp()
-		where channel_id = p_channel_id and batch_id = b.batch_id;
-		update payout.payout p
-		set state = case when p_wait or b.service = 20 then 'processing' else 'paid' end,
-			bank_reference_no = case when b.service = 20 then p.bank_reference_no else coalesce(p_bank_reference_no, p.bank_reference_no) end,
-			response_code = p_response_code, status_tries = 0, not_found = 0,
-			status_due_at = started + payout.channel_interval(p_channel_id, 'status_delay_s')
-		where p.channel_id = p_channel_id and p.batch_id = b.batch_id and p.state = 'dispatching';
 	elsif outcome = 'no' and b.item_count > 1 then
 		perform payout.split_batch(b);
 	elsif outcome = 'no' then
@@ -186,11 +255,9 @@ begin
 			status_due_at = started + payout.channel_interval(p_channel_id, 'status_delay_s')
 		where p.channel_id = p_channel_id and p.batch_id = b.batch_id and p.state = 'dispatching';
 	end if;
-	return true;
 end
 $$;
-comment on function payout.record_transfer(text, uuid, uuid, text, text, integer, text, integer, text, text, boolean) is
-'worker: writes what became of a batch, and moves its members accordingly';
+comment on function payout.apply_transfer(text, uuid, text, text, text, text) is 'worker: what follows from an outcome other than yes for a batch and its members';
 
 create function payout.retry_batch(b payout.batch, p_due_at timestamptz, p_reason text) returns void
 language plpgsql

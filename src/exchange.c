@@ -9,19 +9,26 @@
 #include "postgres.h"
 
 #include "breaker.h"
-#include "compat.h"
-#include "clock.h"
-#include "common/cryptohash.h"
 #include "catalog/pg_type.h"
+#include "clock.h"
+#include "columns.h"
+#include "common/cryptohash.h"
 #include "exchange.h"
-#include "executor/spi.h"
-#include "utils/array.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
 
 /* Ended without having been sent; exchange_collect() hands them out. */
 static dlist_head ended_early = DLIST_STATIC_INIT(ended_early);
 static int in_flight[LANE_TOKEN + 1];
+
+/* A row of payout.under_way that we have written: it can go when none of its attempts is under way any more. */
+typedef struct ExchangeClaim
+{
+	dlist_node node; /* in claims_ended */
+	pg_uuid_t claim_id;
+	int exchanges;
+} ExchangeClaim;
+
+static dlist_head claims_ended = DLIST_STATIC_INIT(claims_ended);
 
 Exchange *
 exchange_new(Lane lane, BankChannel *channel)
@@ -34,18 +41,42 @@ exchange_new(Lane lane, BankChannel *channel)
 	exchange->channel = channel;
 	exchange->early = OUTCOME_NOT_SENT;
 	exchange->early_class = SNAP_UNKNOWN;
-	in_flight[lane]++;
-	if (channel != NULL && lane < BANK_LANES)
-		channel->in_flight[lane]++;
+	exchange_take_place(exchange);
 	return exchange;
+}
+
+static void
+count_place(const Exchange *exchange, int change)
+{
+	in_flight[exchange->lane] += change;
+	if (exchange->channel != NULL && exchange->lane < BANK_LANES)
+		exchange->channel->in_flight[exchange->lane] += change;
+}
+
+void
+exchange_take_place(Exchange *exchange)
+{
+	if (!exchange->has_place)
+		count_place(exchange, 1);
+	exchange->has_place = true;
+}
+
+void
+exchange_leave_place(Exchange *exchange)
+{
+	if (exchange->has_place)
+		count_place(exchange, -1);
+	exchange->has_place = false;
 }
 
 void
 exchange_free(Exchange *exchange)
 {
-	in_flight[exchange->lane]--;
-	if (exchange->channel != NULL && exchange->lane < BANK_LANES)
-		exchange->channel->in_flight[exchange->lane]--;
+	ExchangeClaim *claim = exchange->claim;
+
+	if (claim != NULL && --claim->exchanges == 0)
+		dlist_push_tail(&claims_ended, &claim->node);
+	exchange_leave_place(exchange);
 	http_reply_free(&exchange->reply);
 	MemoryContextDelete(exchange->context);
 }
@@ -68,60 +99,111 @@ exchange_digest(const Exchange *exchange, uint8 digest[EXCHANGE_DIGEST_LEN])
 	pg_cryptohash_free(ctx);
 }
 
-static Datum
-text_or_null(const char *value, char *null)
-{
-	*null = value != NULL ? ' ' : 'n';
-	return value != NULL ? CStringGetTextDatum(value) : (Datum) 0;
-}
-
+/* Fills a row of the columns of payout.save_attempts(). */
 static void
-save_attempt(Exchange *exchange, const pg_uuid_t *incarnation_id)
+fill_attempt(Exchange *exchange, Columns *columns, int row)
 {
-	static SPIPlanPtr plan = NULL;
 	static const char *const lane_names[] = {"validate", "dispatch", "check"};
-	Oid types[] = {TEXTOID, UUIDOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, BYTEAOID, UUIDOID};
-	Datum values[10];
-	char nulls[11] = "          ";
-	bool dispatch = exchange->lane == LANE_DISPATCH;
 	const BankOrder *order = &exchange->order;
 	bytea *digest = palloc(VARHDRSZ + EXCHANGE_DIGEST_LEN);
+	int column = 0;
 
 	identifier_uuid(&exchange->attempt_id);
 	identifier_external(exchange->external_id);
-	values[0] = CStringGetTextDatum(exchange->channel->channel_id);
-	values[1] = UUIDPGetDatum(&exchange->attempt_id);
-	values[2] = CStringGetTextDatum(lane_names[exchange->lane]);
-	values[3] = Int32GetDatum(order->service);
-	values[4] = text_or_null(dispatch ? order->batch_id : NULL, &nulls[4]);
-	values[5] = text_or_null(dispatch ? NULL : order->items[0].merchant_id, &nulls[5]);
-	values[6] = text_or_null(dispatch ? NULL : order->items[0].txid, &nulls[6]);
-	values[7] = CStringGetTextDatum(exchange->external_id);
 	SET_VARSIZE(digest, VARHDRSZ + EXCHANGE_DIGEST_LEN);
 	exchange_digest(exchange, (uint8 *) VARDATA(digest));
-	values[8] = PointerGetDatum(digest);
-	values[9] = UUIDPGetDatum(incarnation_id);
-	if (plan == NULL)
+	columns_set_text(columns, column++, row, exchange->channel->channel_id);
+	columns_set(columns, column++, row, UUIDPGetDatum(&exchange->attempt_id));
+	columns_set_text(columns, column++, row, lane_names[exchange->lane]);
+	columns_set(columns, column++, row, Int32GetDatum(order->service));
+	if (exchange->lane == LANE_DISPATCH)
 	{
-		plan = SPI_prepare("select payout.save_attempt($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", 10, types);
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare the saving of attempts");
+		columns_set_text(columns, column++, row, order->batch_id);
+		column += 2;
 	}
-	if (SPI_execute_plan(plan, values, nulls, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not save an attempt");
+	else
+	{
+		column++;
+		columns_set_text(columns, column++, row, order->items[0].merchant_id);
+		columns_set_text(columns, column++, row, order->items[0].txid);
+	}
+	columns_set_text(columns, column++, row, exchange->external_id);
+	columns_set(columns, column, row, PointerGetDatum(digest));
+}
+
+/* Forgets claims that have ended. Those that a failing transaction keeps are found by the next life. */
+static void
+end_claims(const pg_uuid_t *incarnation_id)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {UUIDOID};
+	Columns columns;
+	dlist_iter iter;
+	int rows = 0;
+
+	dlist_foreach(iter, &claims_ended)
+		rows++;
+	if (rows == 0)
+		return;
+	columns_begin(&columns, rows, lengthof(types), types);
+	while (rows-- > 0)
+	{
+		ExchangeClaim *claim = dlist_container(ExchangeClaim, node, dlist_pop_head_node(&claims_ended));
+		pg_uuid_t *claim_id = palloc(sizeof(pg_uuid_t));
+
+		*claim_id = claim->claim_id;
+		columns_set(&columns, 0, rows, UUIDPGetDatum(claim_id));
+		pfree(claim);
+	}
+	columns_run(&columns, &plan, "end_claims", incarnation_id);
+}
+
+/* The claim that payout.save_attempts() has answered with, for exchanges of this number. */
+static ExchangeClaim *
+new_claim(int exchanges)
+{
+	ExchangeClaim *claim = MemoryContextAlloc(TopMemoryContext, sizeof(ExchangeClaim));
+	bool isnull;
+
+	claim->claim_id = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	claim->exchanges = exchanges;
+	return claim;
 }
 
 void
 exchange_save_attempts(dlist_head *exchanges, const pg_uuid_t *incarnation_id)
 {
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {TEXTOID, UUIDOID, TEXTOID, INT4OID, TEXTOID,
+								TEXTOID, TEXTOID, TEXTOID, BYTEAOID};
+	ExchangeClaim *claim;
+	Columns columns;
 	dlist_iter iter;
+	int rows = 0;
 
+	dlist_foreach(iter, exchanges)
+		if (dlist_container(Exchange, node, iter.cur)->channel != NULL)
+			rows++;
+	if (rows == 0)
+		return;
+	end_claims(incarnation_id);
+	columns_begin(&columns, rows, lengthof(types), types);
+	rows = 0;
 	dlist_foreach(iter, exchanges)
 	{
 		Exchange *exchange = dlist_container(Exchange, node, iter.cur);
 
 		if (exchange->channel != NULL)
-			save_attempt(exchange, incarnation_id);
+			fill_attempt(exchange, &columns, rows++);
+	}
+	columns_run(&columns, &plan, "save_attempts", incarnation_id);
+	claim = new_claim(rows);
+	dlist_foreach(iter, exchanges)
+	{
+		Exchange *exchange = dlist_container(Exchange, node, iter.cur);
+
+		if (exchange->channel != NULL)
+			exchange->claim = claim;
 	}
 }
 

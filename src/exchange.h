@@ -21,8 +21,10 @@ typedef struct Exchange
 	dlist_node node;	   /* in one of the lists: to start, waiting for a token, ended */
 	MemoryContext context; /* of the exchange and all it points to */
 	Lane lane;
+	bool has_place;		  /* in flight */
 	BankChannel *channel; /* NULL: notify */
 	pg_uuid_t attempt_id;
+	struct ExchangeClaim *claim; /* that wrote the attempt; NULL: none */
 	char external_id[EXTERNAL_ID_SIZE];
 	BankOrder order;
 	BankRequest request;
@@ -41,13 +43,16 @@ typedef struct Exchange
 	SnapClass early_class;
 } Exchange;
 
-/* A new exchange in a memory context of its own; switch to its context to fill it. Its channel counts it as under way. */
+/*
+ * A new exchange in a memory context of its own; switch to its context to fill it. It has a place: its channel counts it
+ * as under way.
+ */
 extern Exchange *exchange_new(Lane lane, BankChannel *channel);
 
 /* SHA-256 of the body that is sent. */
 extern void exchange_digest(const Exchange *exchange, uint8 digest[EXCHANGE_DIGEST_LEN]);
 
-/* Writes the attempts of bank exchanges in one statement. Needs a transaction and SPI. */
+/* Writes the attempts of bank exchanges in one statement, as one claim. Needs a transaction and SPI. */
 extern void exchange_save_attempts(dlist_head *exchanges, const pg_uuid_t *incarnation_id);
 
 /* Starts what may start; what cannot ends at once. No transaction may be open. Empties the list. */
@@ -56,7 +61,11 @@ extern void exchange_start_all(dlist_head *exchanges);
 /* Collects what ended since the last call into the list (token exchanges are dealt with here). */
 extern void exchange_collect(dlist_head *ended);
 
-/* Gives the place in flight and the memory back. */
+/* Gives the place in flight back, takes it again, unless done already. */
+extern void exchange_leave_place(Exchange *exchange);
+extern void exchange_take_place(Exchange *exchange);
+
+/* Gives place and memory back. */
 extern void exchange_free(Exchange *exchange);
 
 /* The number of exchanges that hold a place of the lane. */

@@ -1,9 +1,9 @@
 /*
  * expire.c: lets due tokens expire and reservations lapse (expire.sql), one bounded batch a turn.
  *
- * Each batch is a transaction of its own, so that what fails in it concerns no lane. A commit that changed something wakes
- * this worker at once (wakeup.c), so batch follows batch until nothing is due, with the lanes' work between them. Where a
- * batch fails, its payouts are tried one by one.
+ * Each batch is a transaction of its own, so that what fails in it concerns no lane. The next turn follows at once, so batch
+ * follows batch until nothing is due, with the lanes' work between them. Where a batch fails, its payouts are tried one by
+ * one.
  */
 #include "postgres.h"
 
@@ -14,21 +14,24 @@
 #define BATCH_SIZE 250
 #define SINGLE_SIZE 20
 
-/* One transaction. False when it failed. */
-static bool
-expire(const char *sql, MemoryContext context)
+/* One transaction. The number that was done; -1 when it failed. */
+static int
+expire(SPIPlanPtr *plan, const char *sql, MemoryContext context)
 {
-	volatile bool done = false;
+	volatile int done = -1;
+	bool isnull;
 
 	PG_TRY();
 	{
+		int count;
+
 		turn_begin();
-		if (SPI_execute(sql, false, 0) != SPI_OK_SELECT)
-			elog(ERROR, "could not run \"%s\"", sql);
+		(void) turn_run(plan, sql);
+		count = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 		crash_point("expire_before_commit");
 		turn_commit();
 		crash_point("expire_after_commit");
-		done = true;
+		done = count;
 	}
 	PG_CATCH();
 	{
@@ -41,9 +44,14 @@ expire(const char *sql, MemoryContext context)
 	return done;
 }
 
-void
+bool
 expire_due(MemoryContext context)
 {
-	if (!expire(psprintf("select payout.expire_tokens(%d)", BATCH_SIZE), context))
-		(void) expire(psprintf("select payout.expire_singly(%d)", SINGLE_SIZE), context);
+	static SPIPlanPtr plan = NULL;
+	static SPIPlanPtr single_plan = NULL;
+	int done = expire(&plan, "select payout.expire_tokens(" CppAsString2(BATCH_SIZE) ")", context);
+
+	if (done < 0)
+		done = expire(&single_plan, "select payout.expire_singly(" CppAsString2(SINGLE_SIZE) ")", context);
+	return done > 0;
 }

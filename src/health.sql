@@ -296,7 +296,7 @@ begin atomic
 			('redemption', 'refuse_delete', 'O'), ('redemption', 'refuse_truncate', 'O'),
 			('notification', 'refuse_truncate', 'O'),
 			('balance', 'zz_follow', 'A'), ('balance_delta', 'zz_follow', 'A'), ('balance_delta', 'refuse_change', 'O'), ('balance_delta', 'refuse_truncate', 'O'),
-			('merchant', 'forget_rows', 'A'), ('channel', 'forget_rows', 'A'), ('bank', 'forget_rows', 'A'), ('option_definition', 'forget_rows', 'A'), ('allowed_move', 'forget_rows', 'A'),
+			('merchant', 'forget_rows', 'A'), ('channel', 'forget_rows', 'A'), ('channel_secret', 'forget_rows', 'A'), ('bank', 'forget_rows', 'A'), ('option_definition', 'forget_rows', 'A'), ('allowed_move', 'forget_rows', 'A'),
 			('transfer', 'follow', 'O'), ('payout', 'wake', 'O')) w (table_name, trigger_name, enabled)
 		where not exists (
 			select from pg_trigger t

@@ -195,28 +195,29 @@ comment on function payout.remember_notice(text, date, text, text) is 'notes a n
 create function payout.apply_notice(p_channel_id text, p_notice jsonb) returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 declare
-	item record;
-	p payout.payout;
-	unknown_items integer := 0;
+	words payout.bank_word[];
 begin
-	for item in
+	-- Reference, batch, account and, where given, the amount must be ours: a notice for another order is none.
+	with item as materialized (
 		select i ->> 'originalPartnerReferenceNo' as txid, i ->> 'responseCode' as code, left(i ->> 'responseMessage', 150) as message,
 			left(i ->> 'originalReferenceNo', 64) as bank_reference_no, i ->> 'beneficiaryAccountNo' as account_no, i #>> '{amount,value}' as amount
-		from jsonb_array_elements(p_notice -> 'bulkObject') i order by 1
-	loop
-		select * into p from payout.payout q where q.merchant_id = left(item.txid, 10) and q.txid = item.txid for no key update;
-		-- Reference, batch, account and, where given, the amount must be ours: a notice for another order is none.
-		if (p.channel_id, p.batch_id::text, p.account_no, p.amount::text) is distinct from
-		   (p_channel_id, lower(p_notice ->> 'partnerBulkId'), item.account_no, coalesce(item.amount, p.amount::text)) then
-			unknown_items := unknown_items + 1;
-			continue;
-		end if;
-		perform payout.apply_status(p, case payout.snap_item_class(item.code) when 'ok' then 'paid' when 'fail' then 'failed' when 'wait' then 'pending' else 'unknown' end,
-									true, item.code, item.bank_reference_no, concat_ws(' ', 'notice:', item.code, item.message));
-	end loop;
-	return unknown_items;
+		from jsonb_array_elements(p_notice -> 'bulkObject') i),
+	ours as materialized (
+		select p.merchant_id, i.*
+		from (select x.* from item x order by x.txid) i,
+		lateral (select q.* from payout.payout q where q.merchant_id = left(i.txid, 10) and q.txid = i.txid for no key update) p
+		where (p.channel_id, p.batch_id::text, p.account_no, p.amount::text) is not distinct from
+			  (p_channel_id, lower(p_notice ->> 'partnerBulkId'), i.account_no, coalesce(i.amount, p.amount::text)))
+	select array_agg(row(o.merchant_id, o.txid,
+		case payout.snap_item_class(o.code) when 'ok' then 'paid' when 'fail' then 'failed' when 'wait' then 'pending' else 'unknown' end,
+		null, o.code, o.bank_reference_no, concat_ws(' ', 'notice:', o.code, o.message))::payout.bank_word)
+	into words
+	from ours o;
+	perform payout.believe(words);
+	return jsonb_array_length(p_notice -> 'bulkObject') - coalesce(cardinality(words), 0);
 end
 $$;
 comment on function payout.apply_notice(text, jsonb) is 'believes a verified notice of a bulk; the count of items that match no payout';

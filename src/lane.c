@@ -1,5 +1,6 @@
 /*
- * lane.c: what the bank lanes share: running a claim function, and the arguments common to their record functions.
+ * lane.c: what the lanes share: places in flight, running a claim function, and the columns common to the bank lanes'
+ * record functions.
  */
 #include "postgres.h"
 
@@ -18,10 +19,34 @@ lane_work(Lane lane)
 }
 
 void
+lane_record(Lane lane, Exchange **exchanges, int count, const pg_uuid_t *incarnation_id)
+{
+	if (lane == LANE_NOTIFY)
+		notify_record(exchanges, count, incarnation_id);
+	else
+		lane_work(lane)->record(exchanges, count, incarnation_id);
+}
+
+void
+lane_leave_place(Exchange *exchange)
+{
+	if (exchange->has_place && exchange->lane == LANE_NOTIFY)
+		notify_count(exchange, -1);
+	exchange_leave_place(exchange);
+}
+
+void
+lane_take_place(Exchange *exchange)
+{
+	if (!exchange->has_place && exchange->lane == LANE_NOTIFY)
+		notify_count(exchange, 1);
+	exchange_take_place(exchange);
+}
+
+void
 lane_release(Exchange *exchange)
 {
-	if (exchange->lane == LANE_NOTIFY)
-		notify_release(exchange);
+	lane_leave_place(exchange);
 	exchange_free(exchange);
 }
 
@@ -48,78 +73,64 @@ lane_column(uint64 row, int attno)
 	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, attno);
 }
 
-static void
-add(BankRecord *record, Oid type, Datum value, bool isnull)
-{
-	record->types[record->count] = type;
-	record->values[record->count] = value;
-	record->nulls[record->count] = isnull ? 'n' : ' ';
-	record->count++;
-}
-
-void
-bank_record_text(BankRecord *record, const char *value)
-{
-	add(record, TEXTOID, value != NULL ? CStringGetTextDatum(value) : (Datum) 0, value == NULL);
-}
-
-void
-bank_record_bool(BankRecord *record, bool value)
-{
-	add(record, BOOLOID, BoolGetDatum(value), false);
-}
-
-void
-bank_record_begin(BankRecord *record, Exchange *exchange, const pg_uuid_t *incarnation_id)
+/* What the exchange's end means. */
+static Outcome
+read_end(Exchange *exchange, BankAnswer *answer, bool *wait)
 {
 	HttpReply *reply = &exchange->reply;
-	BankAnswer *answer = &record->answer;
+	Outcome outcome;
 
-	memset(record, 0, sizeof(BankRecord));
 	if (reply->end == HTTP_ANSWERED)
 	{
 		exchange->channel->protocol->read(exchange->channel, &exchange->order, reply, answer);
-		record->outcome =
-			outcome_of(true, true, answer->class, exchange->order.item_count == 1, &record->wait);
 		if (answer->class == SNAP_AUTH)
 			channel_drop_token(exchange->channel);
+		return outcome_of(true, true, answer->class, exchange->order.item_count == 1, wait);
 	}
-	else
-	{
-		answer->class = reply->end == HTTP_NOT_SENT ? exchange->early_class : SNAP_UNKNOWN;
-		answer->status = SNAP_STATUS_UNKNOWN;
-		answer->excerpt = reply->error;
-		record->outcome = reply->end == HTTP_NOT_SENT ? exchange->early : OUTCOME_UNKNOWN;
-		if (mutation("timeout_is_failed") && record->outcome == OUTCOME_UNKNOWN)
-			record->outcome = OUTCOME_NO;
-	}
-	bank_record_text(record, exchange->channel->channel_id);
-	add(record, UUIDOID, UUIDPGetDatum(&exchange->attempt_id), false);
-	add(record, UUIDOID, UUIDPGetDatum(incarnation_id), false);
-	bank_record_text(record, outcome_name(record->outcome));
-	bank_record_text(record, snap_class_name(answer->class));
-	add(record, INT4OID, Int32GetDatum(reply->end == HTTP_ANSWERED ? reply->status : 0), false);
-	bank_record_text(record, answer->response_code);
-	add(record, INT4OID, Int32GetDatum((int32) reply->latency_ms), false);
-	bank_record_text(record, answer->excerpt);
+	answer->class = reply->end == HTTP_NOT_SENT ? exchange->early_class : SNAP_UNKNOWN;
+	answer->status = SNAP_STATUS_UNKNOWN;
+	answer->excerpt = reply->error;
+	outcome = reply->end == HTTP_NOT_SENT ? exchange->early : OUTCOME_UNKNOWN;
+	if (mutation("timeout_is_failed") && outcome == OUTCOME_UNKNOWN)
+		outcome = OUTCOME_NO;
+	return outcome;
 }
 
 void
-bank_record_run(BankRecord *record, SPIPlanPtr *plan, const char *function)
+bank_record_begin(BankRecord *record, Exchange **exchanges, int count)
 {
-	if (*plan == NULL)
+	/* in their order: */
+	enum
 	{
-		StringInfoData sql;
+		CHANNEL,
+		ATTEMPT,
+		OUTCOME,
+		CLASS,
+		STATUS,
+		CODE,
+		LATENCY,
+		EXCERPT
+	};
+	static const Oid types[] = {TEXTOID, UUIDOID, TEXTOID, TEXTOID, INT4OID, TEXTOID, INT4OID, TEXTOID};
+	Columns *columns = &record->columns;
 
-		initStringInfo(&sql);
-		appendStringInfo(&sql, "select payout.%s(", function);
-		for (int i = 1; i <= record->count; i++)
-			appendStringInfo(&sql, i > 1 ? ", $%d" : "$%d", i);
-		appendStringInfoChar(&sql, ')');
-		*plan = SPI_prepare(sql.data, record->count, record->types);
-		if (*plan == NULL || SPI_keepplan(*plan) != 0)
-			elog(ERROR, "could not prepare payout.%s", function);
+	columns_begin(columns, count, lengthof(types), types);
+	record->answers = palloc0(count * sizeof(BankAnswer));
+	record->waits = palloc0(count * sizeof(bool));
+	for (int i = 0; i < count; i++)
+	{
+		HttpReply *reply = &exchanges[i]->reply;
+		BankAnswer *answer = &record->answers[i];
+		Outcome outcome = read_end(exchanges[i], answer, &record->waits[i]);
+
+		columns_set_text(columns, CHANNEL, i, exchanges[i]->channel->channel_id);
+		columns_set(columns, ATTEMPT, i, UUIDPGetDatum(&exchanges[i]->attempt_id));
+		columns_set_text(columns, OUTCOME, i, outcome_name(outcome));
+		columns_set_text(columns, CLASS, i, snap_class_name(answer->class));
+		if (reply->end == HTTP_ANSWERED)
+			columns_set(columns, STATUS, i, Int32GetDatum(reply->status));
+		columns_set_text(columns, CODE, i, answer->response_code);
+		columns_set(columns, LATENCY, i, Int32GetDatum((int32) reply->latency_ms));
+		columns_set_text(columns, EXCERPT, i, answer->excerpt);
 	}
-	if (SPI_execute_plan(*plan, record->values, record->nulls, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "payout.%s failed", function);
 }

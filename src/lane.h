@@ -5,8 +5,8 @@
 #ifndef PAYOUT_LANE_H
 #define PAYOUT_LANE_H
 
+#include "columns.h"
 #include "exchange.h"
-#include "executor/spi.h"
 
 typedef struct LaneWork
 {
@@ -16,8 +16,8 @@ typedef struct LaneWork
 	/* Bank lanes: claims up to slots exchanges of the channel onto the list. NULL for notify. */
 	void (*claim)(BankChannel *channel, int slots, dlist_head *claimed);
 
-	/* Writes how the exchange ended, through the lane's SQL function. */
-	void (*record)(Exchange *exchange, const pg_uuid_t *incarnation_id);
+	/* Writes how exchanges of the lane ended, in one statement. */
+	void (*record)(Exchange **exchanges, int count, const pg_uuid_t *incarnation_id);
 } LaneWork;
 
 extern const LaneWork validate_lane;
@@ -27,39 +27,39 @@ extern const LaneWork check_lane;
 /* The work of a bank lane. */
 extern const LaneWork *lane_work(Lane lane);
 
-/* Gives back what an exchange of any lane takes. */
+/* Writes how exchanges of any one lane ended. */
+extern void lane_record(Lane lane, Exchange **exchanges, int count, const pg_uuid_t *incarnation_id);
+
+/* An exchange that has ended gives its place in flight back, or takes it again because it could not be recorded. */
+extern void lane_leave_place(Exchange *exchange);
+extern void lane_take_place(Exchange *exchange);
+
+/* Gives back whatever an exchange of any lane takes. */
 extern void lane_release(Exchange *exchange);
 
 /* Claims up to slots notifications; hosts that rest or are at their limit are left out. Sets *rests_until_ms. */
 extern void notify_claim(int slots, const pg_uuid_t *incarnation_id, dlist_head *claimed);
-extern void notify_record(Exchange *exchange, const pg_uuid_t *incarnation_id);
-/* The exchange no longer takes a place of its merchant. */
-extern void notify_release(const Exchange *exchange);
+extern void notify_record(Exchange **exchanges, int count, const pg_uuid_t *incarnation_id);
+/* The exchange takes one place of its merchant more (1) or less (-1). */
+extern void notify_count(const Exchange *exchange, int change);
 
 /* Merchants that notify_claim() leaves out now, as a text[] Datum, and the earliest end of a rest (0: none). */
 extern Datum notify_skip(int64 *rests_until_ms);
 extern const char *notify_last_merchant(void); /* claims go on after it */
 
-/* The common part of every bank lane's record function. */
+/* The answers of a lane's exchanges, and the columns that all record functions begin with. */
 typedef struct BankRecord
 {
-	Datum values[12];
-	char nulls[13];
-	Oid types[12];
-	int count;
-	BankAnswer answer;
-	Outcome outcome;
-	bool wait;
+	Columns columns;
+	BankAnswer *answers;
+	bool *waits; /* accepted, and not yet done */
 } BankRecord;
 
 /*
- * Reads the exchange's answer and fills the arguments that all record functions begin with: channel, attempt,
- * incarnation, outcome, class, HTTP status, response code, latency, excerpt.
+ * Reads the exchanges' answers and fills the columns channel, attempt, outcome, class, HTTP status, response code,
+ * latency and excerpt; a lane adds its own.
  */
-extern void bank_record_begin(BankRecord *record, Exchange *exchange, const pg_uuid_t *incarnation_id);
-extern void bank_record_text(BankRecord *record, const char *value);
-extern void bank_record_bool(BankRecord *record, bool value);
-extern void bank_record_run(BankRecord *record, SPIPlanPtr *plan, const char *function);
+extern void bank_record_begin(BankRecord *record, Exchange **exchanges, int count);
 
 /* A column of the SPI result as palloc'ed text in the current context (SPI_finish() frees nothing of it). */
 extern char *lane_column(uint64 row, int attno);

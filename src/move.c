@@ -19,6 +19,7 @@
 #include "history.h"
 #include "ledger.h"
 #include "move.h"
+#include "owe.h"
 #include "payout_row.h"
 #include "policy.h"
 #include "row.h"
@@ -108,11 +109,9 @@ note(Move *move, HistoryRow *row, const char *event, const char *from_state, con
 static void
 tell(Move *move, HistoryRow *row, const Policy *policy, const char *event)
 {
-	static RowPlan plan = {NULL, InvalidOid};
-
 	history_write(row);
-	if (event != NULL && policy->is_told)
-		call_sql(&plan, "select payout.owe_notification($1, $2)", move, event);
+	if (event != NULL)
+		owe_notification(&move->new, policy, event);
 }
 
 /* An approval where the merchant's options restrict who gives it: whether this role may, and what else is missing. */

@@ -164,17 +164,47 @@ sign(Exchange *exchange, List *secrets)
 	return lappend(headers, signatures.data);
 }
 
-static void
-read_row(uint64 row, dlist_head *claimed)
+/* The secrets that the last row had. */
+typedef struct SecretsOfRow
 {
+	char merchant_id[MERCHANT_ID_SIZE];
+	List *secrets; /* opened */
+} SecretsOfRow;
+
+static void
+forget_secrets(SecretsOfRow *last)
+{
+	secret_wipe(last->secrets);
+	last->secrets = NIL;
+}
+
+/* The secrets in a row, opened. Rows of a merchant follow each other, so they are opened once for all of them. */
+static List *
+read_secrets(uint64 row, const char *merchant_id, SecretsOfRow *last)
+{
+	bool isnull;
+
+	if (strcmp(last->merchant_id, merchant_id) == 0)
+		return last->secrets;
+	forget_secrets(last);
+	strlcpy(last->merchant_id, merchant_id, sizeof(last->merchant_id));
+	last->secrets =
+		secret_open_all(psprintf("merchant:%s", merchant_id), "webhook_secret",
+						SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 8, &isnull));
+	return last->secrets;
+}
+
+static void
+read_row(uint64 row, SecretsOfRow *last, dlist_head *claimed)
+{
+	const char *merchant_id = lane_column(row, 1);
+	List *secrets = read_secrets(row, merchant_id, last);
 	Exchange *exchange = exchange_new(LANE_NOTIFY, NULL);
 	MemoryContext old = MemoryContextSwitchTo(exchange->context);
 	NotifyMerchant *merchant;
-	List *secrets;
-	bool isnull;
 
 	dlist_push_tail(claimed, &exchange->node);
-	exchange->merchant_id = lane_column(row, 1);
+	exchange->merchant_id = pstrdup(merchant_id);
 	merchant = find_merchant(exchange->merchant_id);
 	merchant->in_flight++;
 	exchange->txid = lane_column(row, 2);
@@ -183,12 +213,9 @@ read_row(uint64 row, dlist_head *claimed)
 	exchange->host = exchange->url;
 	strlcpy(merchant->url, exchange->url, sizeof(merchant->url));
 	exchange->request.body = lane_column(row, 5);
-	secrets = secret_open_all(psprintf("merchant:%s", exchange->merchant_id), "webhook_secret",
-							  SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 8, &isnull));
 	exchange->headers = sign(exchange, secrets);
 	if (exchange->headers == NIL)
 		exchange->url = ""; /* never sent unsigned: an empty URL ends it at once */
-	secret_wipe(secrets);
 	MemoryContextSwitchTo(old);
 }
 
@@ -197,6 +224,7 @@ notify_claim(int slots, const pg_uuid_t *incarnation_id, dlist_head *claimed)
 {
 	static SPIPlanPtr plan = NULL;
 	Oid types[] = {UUIDOID, INT4OID, TEXTARRAYOID, INT4OID, TEXTOID};
+	SecretsOfRow last = {"", NIL};
 	int64 rests_until_ms;
 	Datum values[] = {UUIDPGetDatum(incarnation_id), Int32GetDatum(slots), notify_skip(&rests_until_ms),
 					  Int32GetDatum(share_max()), CStringGetTextDatum(last_merchant)};
@@ -210,7 +238,8 @@ notify_claim(int slots, const pg_uuid_t *incarnation_id, dlist_head *claimed)
 	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "payout.claim_notify failed");
 	for (uint64 row = 0; row < SPI_processed; row++)
-		read_row(row, claimed);
+		read_row(row, &last, claimed);
+	forget_secrets(&last);
 	if (SPI_processed > 0)
 		strlcpy(last_merchant, lane_column(SPI_processed - 1, 1), sizeof(last_merchant));
 }
@@ -221,36 +250,52 @@ notify_last_merchant(void)
 	return last_merchant;
 }
 
-void
-notify_record(Exchange *exchange, const pg_uuid_t *incarnation_id)
+/* Why a delivery failed; NULL when it did not. */
+static const char *
+failure(const Exchange *exchange)
 {
-	static SPIPlanPtr plan = NULL;
-	Oid types[] = {TEXTOID, TEXTOID, INT4OID, UUIDOID, BOOLOID, INT4OID, TEXTOID};
-	HttpReply *reply = &exchange->reply;
-	bool delivered = reply->end == HTTP_ANSWERED && reply->status >= 200 && reply->status < 300;
-	const char *error = exchange->headers == NIL	  ? "the merchant has no usable webhook_secret"
-						: reply->end == HTTP_ANSWERED ? psprintf("HTTP %d", reply->status)
-													  : reply->error;
-	Datum values[] = {CStringGetTextDatum(exchange->merchant_id),
-					  CStringGetTextDatum(exchange->txid),
-					  Int32GetDatum(exchange->event_no),
-					  UUIDPGetDatum(incarnation_id),
-					  BoolGetDatum(delivered),
-					  Int32GetDatum(reply->end == HTTP_ANSWERED ? reply->status : 0),
-					  CStringGetTextDatum(error)};
+	const HttpReply *reply = &exchange->reply;
 
-	if (plan == NULL)
-	{
-		plan = SPI_prepare("select payout.record_notify($1, $2, $3, $4, $5, $6, $7)", 7, types);
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare payout.record_notify");
-	}
-	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "payout.record_notify failed");
+	if (exchange->headers == NIL)
+		return "the merchant has no usable webhook_secret";
+	if (reply->end != HTTP_ANSWERED)
+		return reply->error;
+	return reply->status >= 200 && reply->status < 300 ? NULL : psprintf("HTTP %d", reply->status);
 }
 
 void
-notify_release(const Exchange *exchange)
+notify_record(Exchange **exchanges, int count, const pg_uuid_t *incarnation_id)
 {
-	find_merchant(exchange->merchant_id)->in_flight--;
+	static SPIPlanPtr plan = NULL;
+	/* in their order: */
+	enum
+	{
+		MERCHANT,
+		PAYOUT,
+		EVENT_NO,
+		STATUS,
+		ERROR_TEXT
+	};
+	static const Oid types[] = {TEXTOID, TEXTOID, INT4OID, INT4OID, TEXTOID};
+	Columns columns;
+
+	columns_begin(&columns, count, lengthof(types), types);
+	for (int i = 0; i < count; i++)
+	{
+		const Exchange *exchange = exchanges[i];
+
+		columns_set_text(&columns, MERCHANT, i, exchange->merchant_id);
+		columns_set_text(&columns, PAYOUT, i, exchange->txid);
+		columns_set(&columns, EVENT_NO, i, Int32GetDatum(exchange->event_no));
+		if (exchange->reply.end == HTTP_ANSWERED)
+			columns_set(&columns, STATUS, i, Int32GetDatum(exchange->reply.status));
+		columns_set_text(&columns, ERROR_TEXT, i, failure(exchange));
+	}
+	columns_run(&columns, &plan, "record_notify", incarnation_id);
+}
+
+void
+notify_count(const Exchange *exchange, int change)
+{
+	find_merchant(exchange->merchant_id)->in_flight += change;
 }

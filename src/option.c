@@ -1,5 +1,5 @@
 /*
- * option.c: options of a channel. Their names, types, ranges and defaults stand in payout.option_definition and are
+ * option.c: options, most of them of a channel. Their names, types, ranges and defaults stand in payout.option_definition and are
  * checked when an option is set (payout.check_options).
  */
 #include "postgres.h"
@@ -23,21 +23,20 @@ integer_of(const JsonbValue *value)
 	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(value->val.numeric)));
 }
 
-static int64
-default_of(const char *name)
+Jsonb *
+option_default(const char *scope, const char *name)
 {
-	Datum key[] = {CStringGetTextDatum("channel"), CStringGetTextDatum(name)};
+	Datum key[] = {CStringGetTextDatum(scope), CStringGetTextDatum(name)};
 	TupleDesc desc;
 	HeapTuple row = row_cached("option_definition", "option_definition_pkey", 2, key, &desc);
 	Datum value = (Datum) 0;
 	bool isnull = true;
-	JsonbValue number;
 
 	if (row != NULL)
 		value = SPI_getbinval(row, desc, SPI_fnumber(desc, "default_value"), &isnull);
-	if (isnull || !JsonbExtractScalar(&DatumGetJsonbP(value)->root, &number))
-		elog(ERROR, "option \"%s\" of a channel has no default", name);
-	return integer_of(&number);
+	if (isnull)
+		elog(ERROR, "option \"%s\" of a %s has no default", name, scope);
+	return DatumGetJsonbP(value);
 }
 
 int64
@@ -48,7 +47,9 @@ option_integer(Jsonb *options, const char *name)
 	if (JB_ROOT_IS_OBJECT(options) &&
 		getKeyJsonValueFromContainer(&options->root, name, strlen(name), &value) != NULL)
 		return integer_of(&value);
-	return default_of(name);
+	if (!JsonbExtractScalar(&option_default("channel", name)->root, &value))
+		elog(ERROR, "the default of option \"%s\" is no number", name);
+	return integer_of(&value);
 }
 
 static bool

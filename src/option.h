@@ -1,5 +1,5 @@
 /*
- * option.h: options of a channel as C needs them.
+ * option.h: options as C needs them.
  * The steps of a payout enter; SQL asks payout.option and payout.option_interval.
  */
 #ifndef PAYOUT_OPTION_H
@@ -9,5 +9,8 @@
 
 /* A whole number among the options of a channel, or its default. The option has one. */
 extern int64 option_integer(Jsonb *options, const char *name);
+
+/* The default of an option of a scope (channel, merchant). The option has one. */
+extern Jsonb *option_default(const char *scope, const char *name);
 
 #endif /* PAYOUT_OPTION_H */

@@ -44,6 +44,7 @@ select pg_catalog.pg_extension_config_dump('payout.hold', '');
 select pg_catalog.pg_extension_config_dump('payout.incarnation', '');
 select pg_catalog.pg_extension_config_dump('payout.batch', '');
 select pg_catalog.pg_extension_config_dump('payout.attempt', '');
+select pg_catalog.pg_extension_config_dump('payout.under_way', '');
 select pg_catalog.pg_extension_config_dump('payout.notification', '');
 select pg_catalog.pg_extension_config_dump('payout.notice', '');
 

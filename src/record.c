@@ -1,5 +1,5 @@
 /*
- * record.c: writes how exchanges ended, in one transaction for all that ended since the last turn.
+ * record.c: writes how exchanges ended: all that ended since the last turn in one transaction, one statement for each lane.
  *
  * Should that fail, each is recorded alone: a row that somebody has locked is tried again, one that fails by itself is
  * set aside for a person. Either way the others are recorded.
@@ -17,16 +17,42 @@
 #define RECORD_AGAIN_MS 500
 #define TELL_AGAIN_MS 10000
 
-static void
-record_one(Exchange *exchange)
+void
+record_all(dlist_head *ended)
 {
-	if (exchange->lane == LANE_NOTIFY)
+	Exchange **exchanges[LANE_TOKEN];
+	int counts[LANE_TOKEN] = {0};
+	dlist_iter iter;
+
+	dlist_foreach(iter, ended)
+		counts[dlist_container(Exchange, node, iter.cur)->lane]++;
+	for (int lane = 0; lane < LANE_TOKEN; lane++)
 	{
-		crash_point("notify_before_record");
-		notify_record(exchange, &turn_incarnation_id);
+		exchanges[lane] = palloc(counts[lane] * sizeof(Exchange *));
+		counts[lane] = 0;
 	}
-	else
-		lane_work(exchange->lane)->record(exchange, &turn_incarnation_id);
+	dlist_foreach(iter, ended)
+	{
+		Exchange *exchange = dlist_container(Exchange, node, iter.cur);
+
+		exchanges[exchange->lane][counts[exchange->lane]++] = exchange;
+	}
+	for (int lane = 0; lane < LANE_TOKEN; lane++)
+	{
+		if (counts[lane] == 0)
+			continue;
+		if (lane == LANE_NOTIFY)
+			crash_point("notify_before_record");
+		lane_record(lane, exchanges[lane], counts[lane], &turn_incarnation_id);
+	}
+}
+
+void
+record_release(dlist_head *ended)
+{
+	while (!dlist_is_empty(ended))
+		lane_release(dlist_container(Exchange, node, dlist_pop_head_node(ended)));
+	wakeup_answered();
 }
 
 /* Sets aside what could not be recorded: the attempt becomes unknown, its payouts wait for a person. */
@@ -81,7 +107,7 @@ record_singly(Exchange *exchange, MemoryContext context)
 	PG_TRY();
 	{
 		turn_begin();
-		record_one(exchange);
+		lane_record(exchange->lane, &exchange, 1, &turn_incarnation_id);
 		turn_commit();
 	}
 	PG_CATCH();
@@ -108,8 +134,7 @@ record_ended(dlist_head *ended, MemoryContext context)
 	PG_TRY();
 	{
 		turn_begin();
-		dlist_foreach_modify(iter, ended)
-			record_one(dlist_container(Exchange, node, iter.cur));
+		record_all(ended);
 		crash_point("record_before_commit");
 		turn_commit();
 		crash_point("record_after_commit");
@@ -120,14 +145,21 @@ record_ended(dlist_head *ended, MemoryContext context)
 		failed = true;
 	}
 	PG_END_TRY();
-	if (failed)
-		turn_exit_if_dropped();
+	if (!failed)
+	{
+		record_release(ended);
+		return 0;
+	}
+	turn_exit_if_dropped();
 	dlist_foreach_modify(iter, ended)
 	{
 		Exchange *exchange = dlist_container(Exchange, node, iter.cur);
 
-		if (failed && !record_singly(exchange, context))
+		if (!record_singly(exchange, context))
+		{
+			lane_take_place(exchange);
 			continue;
+		}
 		dlist_delete(&exchange->node);
 		lane_release(exchange);
 	}

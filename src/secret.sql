@@ -49,6 +49,10 @@ comment on table payout.cvs_secret is 'sealed credentials towards stores';
 comment on column payout.cvs_secret.key_id is 'which key it is sealed with; a part of sealed';
 comment on column payout.cvs_secret.valid_until is 'null: the present value; else one that was replaced and is good until then';
 
+-- the worker reads them again
+create trigger forget_rows after insert or update or delete on payout.channel_secret for each row execute function payout.forget_rows();
+alter table payout.channel_secret enable always trigger forget_rows;
+
 create unique index channel_secret_present on payout.channel_secret (channel_id, name) where valid_until is null;
 create unique index merchant_secret_present on payout.merchant_secret (merchant_id, name) where valid_until is null;
 create unique index cvs_secret_present on payout.cvs_secret (cvs_code, name) where valid_until is null;

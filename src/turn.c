@@ -6,14 +6,12 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/ipc.h"
 #include "turn.h"
-#include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
 pg_uuid_t turn_incarnation_id;
@@ -76,16 +74,26 @@ turn_exit_if_dropped(void)
 		proc_exit(0);
 }
 
-bool
-turn_query_bool(const char *sql, const char *argument)
+uint64
+turn_run(SPIPlanPtr *plan, const char *sql)
 {
-	Oid types[] = {TEXTOID};
-	Datum values[] = {argument != NULL ? CStringGetTextDatum(argument) : (Datum) 0};
+	if (*plan == NULL)
+	{
+		*plan = SPI_prepare(sql, 0, NULL);
+		if (*plan == NULL || SPI_keepplan(*plan) != 0)
+			elog(ERROR, "could not prepare \"%s\"", sql);
+	}
+	if (SPI_execute_plan(*plan, NULL, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not run \"%s\"", sql);
+	return SPI_processed;
+}
+
+bool
+turn_query_bool(SPIPlanPtr *plan, const char *sql)
+{
 	bool isnull;
 
-	if (SPI_execute_with_args(sql, argument != NULL ? 1 : 0, types, values, NULL, false, 1) !=
-			SPI_OK_SELECT ||
-		SPI_processed != 1)
-		elog(ERROR, "could not run \"%s\"", sql);
+	if (turn_run(plan, sql) != 1)
+		elog(ERROR, "\"%s\" gave no single row", sql);
 	return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) && !isnull;
 }

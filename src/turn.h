@@ -25,21 +25,40 @@ extern bool turn_error_is_transient(const ErrorData *error);
 /* Where the extension is gone there is nothing to do: ends the process; the launcher looks again. */
 extern void turn_exit_if_dropped(void);
 
-/* The single boolean that a query answers; argument ($1, text) may be NULL for none. */
-extern bool turn_query_bool(const char *sql, const char *argument);
+/* Runs a query without arguments through a plan that is prepared once; the number of rows. */
+extern uint64 turn_run(SPIPlanPtr *plan, const char *sql);
+
+/* The single boolean that a query without arguments answers. */
+extern bool turn_query_bool(SPIPlanPtr *plan, const char *sql);
 
 /*
- * Records what ended and takes it off the list; what somebody has locked stays. Returns when to try that again (real
- * milliseconds since 1970), 0 for nothing left. Raises nothing.
+ * Records what ended, one statement for each lane. In the caller's transaction; the list stays as it is, and so do the
+ * exchanges until record_release().
+ */
+extern void record_all(dlist_head *ended);
+extern void record_release(dlist_head *ended);
+
+/*
+ * The same in a transaction of its own, one by one should that fail; what somebody has locked stays on the list. Returns
+ * when to try that again (real milliseconds since 1970), 0 for nothing left. Raises nothing.
  */
 extern int64 record_ended(dlist_head *ended, MemoryContext context);
 
-/* Claims what is due in all lanes, in one transaction if that succeeds. Raises nothing. */
+/*
+ * Claims what is due in all lanes, attempts included; whether there was any. In the caller's transaction; should that
+ * fail, claim_undo() gives back what the list has by then.
+ */
+extern bool claim_all(dlist_head *claimed);
+extern void claim_undo(dlist_head *claimed);
+
+/* The same in a transaction of its own, lane by lane should that fail. Raises nothing. */
 extern void claim_due(dlist_head *claimed, MemoryContext context);
 
-/* Whether a token or reservation was due when work was last claimed; one batch of those. Raises nothing. */
+/* Whether a token or reservation was due when work was last claimed. */
 extern bool claim_found_expiry(void);
-extern void expire_due(MemoryContext context);
+
+/* One batch of those; whether any was done. Raises nothing. */
+extern bool expire_due(MemoryContext context);
 
 /* Folds deltas into balances, unless it is too early for that; when it is not. Raise nothing. */
 extern void fold_due(MemoryContext context);

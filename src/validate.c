@@ -3,6 +3,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "lane.h"
 
 static void
@@ -33,14 +34,17 @@ claim(BankChannel *channel, int slots, dlist_head *claimed)
 }
 
 static void
-record(Exchange *exchange, const pg_uuid_t *incarnation_id)
+record(Exchange **exchanges, int count, const pg_uuid_t *incarnation_id)
 {
 	static SPIPlanPtr plan = NULL;
 	BankRecord record;
+	int name;
 
-	bank_record_begin(&record, exchange, incarnation_id);
-	bank_record_text(&record, record.answer.account_name);
-	bank_record_run(&record, &plan, "record_validate");
+	bank_record_begin(&record, exchanges, count);
+	name = columns_add(&record.columns, TEXTOID);
+	for (int i = 0; i < count; i++)
+		columns_set_text(&record.columns, name, i, record.answers[i].account_name);
+	columns_run(&record.columns, &plan, "record_checks", incarnation_id);
 }
 
 const LaneWork validate_lane = {

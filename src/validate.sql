@@ -10,17 +10,21 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+	if not exists (select from payout.payout q where q.channel_id = p_channel_id and q.check_due_at <= (select payout.clock())) then
+		return;
+	end if;
 	return query
-	with due as (
-		select q.merchant_id, q.txid
+	with due as materialized (
+		select q.ctid as place, q.bank_code
 		from payout.payout q
 		where q.channel_id = p_channel_id and q.check_due_at <= (select payout.clock())
 		and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'validate'))
 		order by q.check_due_at limit p_limit
 		for no key update skip locked)
 	update payout.payout p set check_due_at = null
-	from due, payout.bank b
-	where p.merchant_id = due.merchant_id and p.txid = due.txid and b.bank_code = p.bank_code
+	from due d
+	join payout.bank b on b.bank_code = d.bank_code
+	where p.ctid = d.place
 	returning p.channel_id, p.merchant_id, p.txid, case when p.method = 'overbooking' then 15 else 16 end,
 		coalesce(b.options ->> 'wire_code', b.bank_code), p.account_no;
 end
@@ -38,40 +42,74 @@ end
 $$;
 comment on function payout.plain_name(text) is 'a name in capitals, letters and digits only, single blanks';
 
-create function payout.record_validate(p_channel_id text, p_attempt_id uuid, p_incarnation_id uuid, p_outcome text, p_class text,
-									   p_http_status integer, p_response_code text, p_latency_ms integer, p_excerpt text,
-									   p_account_name text) returns boolean
+-- Accounts that match are written in one set, whatever else the bank said one by one.
+create function payout.record_checks(p_incarnation_id uuid, p_channel_ids text[], p_attempt_ids uuid[], p_outcomes text[],
+									 p_classes text[], p_http_statuses integer[], p_response_codes text[], p_latencies integer[],
+									 p_excerpts text[], p_account_names text[]) returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	a payout.attempt;
-	p payout.payout;
+	ended payout.ended[] := payout.finish_attempts(p_incarnation_id, p_channel_ids, p_attempt_ids, p_outcomes, p_classes, p_http_statuses,
+		p_response_codes, p_latencies, p_excerpts, p_account_names, null);
+	e payout.ended;
+	matched payout.ended[];
+	others payout.ended[];
+	places tid[];
+	started timestamptz := payout.clock();
+begin
+	-- Locked in the order of their TXIDs, and then found by their places in a statement that sees what it has waited for.
+	with locked as materialized (
+		select u as e, p.place, u.outcome = 'yes' and coalesce(payout.plain_name(u.answer) = payout.plain_name(p.beneficiary_name), false) as matches
+		from (select x.* from unnest(ended) x order by x.txid) u,
+		lateral (select q.ctid as place, q.beneficiary_name from payout.payout q
+				 where q.merchant_id = u.merchant_id and q.txid = u.txid
+				 and q.account_check in ('pending', 'unavailable') and q.state in ('registered', 'scheduled', 'approved')
+				 for no key update) p)
+	select array_agg(l.place) filter (where l.matches), array_agg(l.e) filter (where l.matches), array_agg(l.e) filter (where not l.matches)
+	into places, matched, others
+	from locked l;
+	-- The trigger writes the history.
+	update payout.payout p
+	set account_check = 'matched', account_name = left(m.answer, 140), response_code = m.response_code,
+		check_tries = p.check_tries + 1, check_due_at = null,
+		dispatch_due_at = case when p.state = 'approved' then started else p.dispatch_due_at end
+	from unnest(places, matched) as m (place, channel_id, attempt_id, batch_id, merchant_id, txid, started_at, outcome, class,
+		http_status, response_code, excerpt, answer, more)
+	where p.ctid = m.place;
+	foreach e in array coalesce(others, '{}') loop
+		perform payout.apply_check(e);
+	end loop;
+	return coalesce(cardinality(ended), 0);
+end
+$$;
+comment on function payout.record_checks(uuid, text[], uuid[], text[], text[], integer[], text[], integer[], text[], text[]) is
+'worker: writes what the bank said of accounts, and passes approved payouts on; the count of those that are this life''s';
+
+-- The payout is locked and still to be checked.
+create function payout.apply_check(e payout.ended) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	p payout.payout := payout.find_payout(e.merchant_id, e.txid, true);
 	result text;
 	started timestamptz := payout.clock();
 begin
-	a := payout.finish_attempt(p_channel_id, p_attempt_id, p_incarnation_id, p_outcome, p_class, p_http_status, p_response_code, p_latency_ms, p_excerpt);
-	if a.attempt_id is null then
-		return false;
-	end if;
-	p := payout.find_payout(a.merchant_id, a.txid, true);
-	if p.account_check not in ('pending', 'unavailable') or p.state not in ('registered', 'scheduled', 'approved') then
-		return true;	-- decided meanwhile
-	end if;
-	if p_outcome = 'refused_for_now' and p_class = 'stop' then
-		perform payout.refuse_for_now(p_channel_id, p_class, p_response_code, p_excerpt, null);
+	if e.outcome = 'refused_for_now' and e.class = 'stop' then
+		perform payout.refuse_for_now(e.channel_id, e.class, e.response_code, e.excerpt, null);
 	end if;
 	-- A refusal of the request's form (400) blames us, not the account.
 	result := case
-		when p_outcome = 'yes' and p_account_name is not null then
-			case when payout.plain_name(p_account_name) = payout.plain_name(p.beneficiary_name) then 'matched' else 'name_differs' end
-		when p_outcome = 'no' and p_http_status <> 400 then 'invalid'
+		when e.outcome = 'yes' and e.answer is not null then
+			case when payout.plain_name(e.answer) = payout.plain_name(p.beneficiary_name) then 'matched' else 'name_differs' end
+		when e.outcome = 'no' and e.http_status is distinct from 400 then 'invalid'
 		else 'unavailable' end;
 	update payout.payout u
 	set account_check = result,
-		account_name = left(p_account_name, 140),
-		response_code = p_response_code,
-		reason = case when result = 'invalid' then concat_ws(' ', 'invalid account:', p_response_code, left(p_excerpt, 200)) else u.reason end,
+		account_name = left(e.answer, 140),
+		response_code = e.response_code,
+		reason = case when result = 'invalid' then concat_ws(' ', 'invalid account:', e.response_code, left(e.excerpt, 200)) else u.reason end,
 		check_tries = u.check_tries + 1,
 		check_due_at = case when result = 'unavailable' and started < u.check_deadline_at
 			then least(started + payout.backoff('validate', u.check_tries + 1), u.check_deadline_at) end
@@ -82,8 +120,6 @@ begin
 	elsif p.state = 'scheduled' and result = 'invalid' then
 		update payout.payout u set state = 'failed' where u.merchant_id = p.merchant_id and u.txid = p.txid;
 	end if;
-	return true;
 end
 $$;
-comment on function payout.record_validate(text, uuid, uuid, text, text, integer, text, integer, text, text) is
-'worker: writes what the bank said of an account, and passes an approved payout on';
+comment on function payout.apply_check(payout.ended) is 'worker: writes what else than a match the bank said of an account, and passes an approved payout on';

@@ -336,6 +336,12 @@ begin atomic
 	where a.outcome is null
 	and not exists (select from payout.incarnation i where i.incarnation_id = a.incarnation_id and i.ended_at is null)
 	union all
+	select 'attempt_is_named', a.merchant_id, a.txid, format('attempt %s/%s has no outcome and no claim names it', a.channel_id, a.attempt_id)
+	from payout.attempt a
+	where a.outcome is null
+	and not exists (select from payout.under_way w, unnest(w.channel_ids, w.attempt_ids) u (channel_id, attempt_id)
+					where u.channel_id = a.channel_id and u.attempt_id = a.attempt_id)
+	union all
 	select 'incarnation_is_one', null, null, format('%s lives of the worker have not ended', count(*))
 	from payout.incarnation i where i.ended_at is null
 	having count(*) > 1
@@ -509,14 +515,15 @@ begin atomic
 	where not exists (select from payout.payout_event e where e.merchant_id = n.merchant_id and e.txid = n.txid
 					  and e.event_no = n.event_no and e.event = n.event)
 	union all
-	select 'notification_in_one_place', n.merchant_id, n.txid, format('notification %s is in %s of: due, under way, delivered, given up', n.event_no,
-		num_nonnulls(n.due_at, n.sending_by, n.delivered_at, n.given_up_at))
+	select 'notification_in_one_place', n.merchant_id, n.txid, format('notification %s is in %s of: due, delivered, given up', n.event_no,
+		num_nonnulls(n.due_at, n.delivered_at, n.given_up_at))
 	from payout.notification n
-	where num_nonnulls(n.due_at, n.sending_by, n.delivered_at, n.given_up_at) <> 1
+	where num_nonnulls(n.due_at, n.delivered_at, n.given_up_at) <> 1
+	or (n.sending_by is not null and n.due_at is null)
 	union all
 	select 'notification_in_order', n.merchant_id, n.txid, format('notification %s waits, a later one did not', n.event_no)
 	from payout.notification n
-	where (n.due_at is not null or n.sending_by is not null)
+	where n.due_at is not null
 	and exists (select from payout.notification l where l.merchant_id = n.merchant_id and l.txid = n.txid
 				and l.event_no > n.event_no and (l.sending_by is not null or l.delivered_at is not null));
 end;

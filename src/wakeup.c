@@ -79,7 +79,9 @@ wake_now(void)
 	for (int i = 0; i < WAKEUP_DATABASES_MAX && !found; i++)
 		if (state->workers[i].database == MyDatabaseId)
 		{
-			SetLatch(state->workers[i].latch);
+			/* the worker knows what it has done itself */
+			if (state->workers[i].latch != MyLatch)
+				SetLatch(state->workers[i].latch);
 			found = true;
 		}
 	/* No worker turns here. The launcher starts one where one is wanted. */

@@ -2,12 +2,12 @@
 
 create type payout.worker_channel as (
 	channel_id text, protocol text, base_url text, version text, paused boolean, options jsonb,
-	private_key bytea, client_secret bytea
+	private_key bytea, client_secret bytea, not_before timestamptz
 );
 comment on type payout.worker_channel is 'a channel as the worker needs it: effective options, sealed secrets, and a version that changes with either';
 
 create function payout.worker_channels() returns setof payout.worker_channel
-language plpgsql stable
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -16,7 +16,7 @@ begin
 		concat_ws('/', c.base_url, hashtextextended(c.options::text, 0), k.set_at, k.key_id, s.set_at, s.key_id, payout.seal_key_id()),
 		c.paused_at is not null,
 		(select jsonb_object_agg(d.name, coalesce(c.options -> d.name, d.default_value)) from payout.option_definition d where d.scope = 'channel'),
-		k.sealed, s.sealed
+		k.sealed, s.sealed, c.not_before
 	from payout.channel c
 	left join payout.channel_secret k on k.channel_id = c.channel_id and k.name = 'private_key' and k.valid_until is null
 	left join payout.channel_secret s on s.channel_id = c.channel_id and s.name = 'client_secret' and s.valid_until is null

@@ -2,8 +2,9 @@
  * worker.c: life of one database's worker, and its turn.
  *
  * One turn: wait on {latch, postmaster death, sockets, timer}; serve interrupts and reload; pump libcurl; then, in one
- * short durable transaction, record what ended and claim new work with its attempts; then start what was claimed; then, in another transaction,
- * let a batch of due tokens expire, fold balances, and chain transfers.
+ * short durable transaction, record what ended and claim new work with its attempts; then start what was claimed; then, in
+ * other transactions, let a batch of due tokens expire, fold balances, and chain transfers. When there is work next is asked
+ * only before waiting: while answers keep coming, each turn looks into all queues anyway.
  *
  * Invariants kept here:
  *	 - No transaction, snapshot or lock on a row is held while anything is waited for outside the database.
@@ -45,6 +46,7 @@ static dlist_head ended = DLIST_STATIC_INIT(ended); /* ended exchanges, to be re
 static int orphans_left = 0;	  /* attempts of dead incarnations that somebody has locked */
 static int64 record_again_ms = 0; /* when to try again to record what was locked; 0: nothing was */
 static int64 next_turn_ms = 0;	  /* real; 0: at once */
+static bool next_is_known = true; /* next_turn_ms looks at the queues; else it must before we wait */
 static int idle_turns = 0;		  /* in a row, that found nothing to record or send */
 static int64 rest_until_ms = 0;	  /* commits wake us no earlier */
 
@@ -103,7 +105,41 @@ bury_orphans(void)
 	return DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
 
-/* Is this database armed, and ours to turn for? Begins the incarnation the first time. */
+static bool
+is_armed(void)
+{
+	static SPIPlanPtr plan = NULL;
+
+	return turn_query_bool(&plan, "select payout.is_armed()");
+}
+
+/* The same for every turn, without a subtransaction: raises PY015 without the file. */
+static bool
+is_still_armed(void)
+{
+	static SPIPlanPtr plan = NULL;
+	uint8 digest[SECRET_DIGEST_LEN];
+	TupleDesc desc;
+	HeapTuple row;
+	bytea *armed;
+	bool isnull;
+
+	if (turn_run(&plan, "select system_identifier, database_oid, secret_digest from payout.arming") != 1)
+		return false;
+	row = SPI_tuptable->vals[0];
+	desc = SPI_tuptable->tupdesc;
+	armed = DatumGetByteaPP(SPI_getbinval(row, desc, 3, &isnull));
+	secret_file_digest(SECRET_PRESENT, digest);
+	return DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull)) == (int64) GetSystemIdentifier() &&
+		   DatumGetObjectId(SPI_getbinval(row, desc, 2, &isnull)) == MyDatabaseId &&
+		   VARSIZE_ANY_EXHDR(armed) == sizeof(digest) &&
+		   memcmp(VARDATA_ANY(armed), digest, sizeof(digest)) == 0;
+}
+
+/*
+ * Is this database armed, and ours to turn for? Begins the incarnation the first time. In a transaction of its own: what
+ * begins a life, or cleans up after one, concerns nothing else.
+ */
 static bool
 may_turn(MemoryContext context)
 {
@@ -112,7 +148,7 @@ may_turn(MemoryContext context)
 	PG_TRY();
 	{
 		turn_begin();
-		armed = turn_query_bool("select payout.is_armed()", NULL);
+		armed = is_armed();
 		if (armed)
 			armed = take_file_lock();
 		if (armed && !incarnation_begun)
@@ -144,23 +180,88 @@ may_turn(MemoryContext context)
 	return armed;
 }
 
+/*
+ * What a turn usually is: one transaction that records what ended and, if we may send, claims what is due. False when it
+ * failed and nothing was done.
+ */
+static bool
+turn_in_transaction(dlist_head *all, bool *may_send, MemoryContext context)
+{
+	dlist_head claimed = DLIST_STATIC_INIT(claimed);
+	volatile bool has_ended = !dlist_is_empty(&ended);
+	volatile bool has_claimed = false;
+	volatile bool done = false;
+
+	PG_TRY();
+	{
+		turn_begin();
+		record_all(&ended);
+		*may_send = is_still_armed() && take_file_lock();
+		if (*may_send)
+		{
+			channel_read_all();
+			secret_drop_old();
+			has_claimed = claim_all(&claimed);
+		}
+		if (has_ended)
+			crash_point("record_before_commit");
+		if (has_claimed)
+			crash_point("claim_before_commit");
+		turn_commit();
+		if (has_ended)
+			crash_point("record_after_commit");
+		if (has_claimed)
+			crash_point("claim_after_commit");
+		done = true;
+	}
+	PG_CATCH();
+	{
+		(void) turn_fail(context);
+		claim_undo(&claimed);
+	}
+	PG_END_TRY();
+	if (!done)
+		return false;
+	record_release(&ended);
+	while (!dlist_is_empty(&claimed))
+		dlist_push_tail(all, dlist_pop_head_node(&claimed));
+	return true;
+}
+
+/* The same step by step, each step where it fails by itself row by row. False: nothing may be sent. */
+static bool
+turn_in_steps(dlist_head *claimed, MemoryContext context)
+{
+	if (!dlist_is_empty(&ended))
+		record_again_ms = record_ended(&ended, context);
+	if (!may_turn(context))
+		return false;
+	if (orphans_left > 0)
+		next_turn_ms = Min(next_turn_ms, payout_unix_ms() + TURN_PAUSE_MS);
+	claim_due(claimed, context);
+	return true;
+}
+
 static void
 turn(MemoryContext context)
 {
 	dlist_head claimed = DLIST_STATIC_INIT(claimed);
+	bool usual = incarnation_begun && orphans_left == 0 && record_again_ms == 0;
+	bool may_send = false;
+	dlist_iter iter;
 
 	next_turn_ms = payout_unix_ms() + payout_safety_poll_ms;
+	next_is_known = true;
 	idle_turns++;
+	record_again_ms = 0;
 	if (!dlist_is_empty(&ended))
-	{
-		record_again_ms = record_ended(&ended, context);
 		idle_turns = 0;
-	}
-	if (!may_turn(context))
+	dlist_foreach(iter, &ended)
+		lane_leave_place(dlist_container(Exchange, node, iter.cur));
+	if (!usual || !turn_in_transaction(&claimed, &may_send, context))
+		may_send = turn_in_steps(&claimed, context);
+	if (!may_send)
 		return;
-	if (orphans_left > 0)
-		next_turn_ms = Min(next_turn_ms, payout_unix_ms() + TURN_PAUSE_MS);
-	claim_due(&claimed, context);
 	if (!dlist_is_empty(&claimed))
 	{
 		crash_point("claimed_before_send");
@@ -168,11 +269,12 @@ turn(MemoryContext context)
 	}
 	exchange_start_all(&claimed);
 	http_pump(); /* what was started need not wait for the rest */
-	if (claim_found_expiry())
-		expire_due(context);
+	if (claim_found_expiry() && expire_due(context))
+		next_turn_ms = 0; /* there may be more of it, and merchants to be told */
 	fold_due(context);
 	link_due(context);
-	next_turn_ms = Min(next_turn_ms, Min(Min(fold_next_ms(), link_next_ms()), claim_next_due_ms(context)));
+	next_turn_ms = Min(next_turn_ms, Min(fold_next_ms(), link_next_ms()));
+	next_is_known = false;
 }
 
 static void
@@ -193,6 +295,8 @@ set_session(void)
 	SetConfigOption("enable_seqscan", "off", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("enable_hashjoin", "off", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("enable_mergejoin", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	/* Nor does it help to plan anew for each set: its size says nothing of where its rows are. */
+	SetConfigOption("plan_cache_mode", "force_generic_plan", PGC_SUSET, PGC_S_OVERRIDE);
 	if (synchronous_commit < SYNCHRONOUS_COMMIT_REMOTE_FLUSH)
 		SetConfigOption("synchronous_commit", "on", PGC_SUSET, PGC_S_OVERRIDE);
 }
@@ -229,6 +333,19 @@ serve_lock_timeout(SIGNAL_ARGS)
 		StatementCancelHandler(postgres_signal_arg);
 }
 
+/* How long to wait for a socket or the latch. */
+static long
+wait_ms(int64 due_ms, bool has_ended)
+{
+	/* bounded, should the clock be set back */
+	long ms = Min(Max(due_ms - payout_unix_ms(), 0), payout_safety_poll_ms);
+	long http_ms = http_timeout_ms();
+
+	if (has_ended || !next_is_known)
+		return 0;
+	return http_ms >= 0 ? Min(ms, http_ms) : ms;
+}
+
 void
 payout_worker_main(Datum database)
 {
@@ -252,14 +369,7 @@ payout_worker_main(Datum database)
 	for (;;)
 	{
 		int64 due_ms = record_again_ms > 0 ? Min(next_turn_ms, record_again_ms) : next_turn_ms;
-		/* bounded, should the clock be set back */
-		long wait_ms = Min(Max(due_ms - payout_unix_ms(), 0), payout_safety_poll_ms);
-		long http_ms = http_timeout_ms();
-		bool woken;
-
-		if (!dlist_is_empty(&fresh))
-			wait_ms = 0;
-		woken = event_loop_wait(http_ms >= 0 ? Min(wait_ms, http_ms) : wait_ms, PG_WAIT_EXTENSION);
+		bool woken = event_loop_wait(wait_ms(due_ms, !dlist_is_empty(&fresh)), PG_WAIT_EXTENSION);
 
 		serve_interrupts();
 		MemoryContextSwitchTo(turn_context);
@@ -279,6 +389,11 @@ payout_worker_main(Datum database)
 		{
 			turn(turn_context);
 			rest_until_ms = payout_unix_ms() + Min(idle_turns, REST_MAX_MS) - 1;
+		}
+		else if (!next_is_known)
+		{
+			next_turn_ms = Min(next_turn_ms, claim_next_due_ms(turn_context));
+			next_is_known = true;
 		}
 		/* What was started leaves now; what ended at once is recorded in the next turn, without waiting. */
 		http_pump();

@@ -63,6 +63,7 @@ sub print_lines
 		my $spent = $cpu{$line};
 		$report->line($line, median(@{ $rates{$line} }), $line eq 'notify' ? 'notifications/s' : 'payouts/s', $baseline{$line});
 		$report->line("${line}_worker", $spent->{worker} / $spent->{wall}, 'cores', undef);
+		printf "cpu of $line, microseconds each: worker %.0f, server %.0f, bank %.0f\n", map { 1e6 * $spent->{$_} / $spent->{done} } qw(worker server bank);
 		$report->line("${line}_ours", 100 * $spent->{server} / ($spent->{server} + $spent->{bank}), '% of the CPU time', undef);
 	}
 }
@@ -118,7 +119,7 @@ sub transfers
 		where final_at >= '$began' and state = 'paid'");
 	die "$line: nothing was paid\n" unless $paid;
 	push @{ $rates{$line} }, $paid / $seconds;
-	spend($line, $before, $bank->cpu, $seconds);
+	spend($line, $paid, $before, $bank->cpu, $seconds);
 	$bank->control('DELETE', 'fault') if $line eq 'single_50ms';
 }
 
@@ -140,7 +141,8 @@ sub work
 
 sub spend
 {
-	my ($line, $before, $after, $seconds) = @_;
+	my ($line, $done, $before, $after, $seconds) = @_;
+	$cpu{$line}{done} += $done;
 	$cpu{$line}{$_} += $after->{$_} - $before->{$_} for keys %$after;
 	$cpu{$line}{wall} += $seconds;
 }
@@ -156,10 +158,10 @@ sub notifications
 	my ($told, $seconds) = split /\|/, $short->query("select count(*), extract(epoch from max(delivered_at) - '$due') from payout.notification where delivered_at >= '$due'");
 	die "$told notifications were delivered, not $count\n" if $told != $count;
 	push @{ $rates{notify} }, $count / $seconds;
-	spend('notify', $before, $short->cpu, $seconds);
+	spend('notify', $count, $before, $short->cpu, $seconds);
 
 	my $body = "$short->{folder}/body";
-	$short->query("\\o $body\nselect body from payout.notification limit 1;");
+	$short->query("\\o $body\nselect payout.notification_body(n, p) from payout.notification n join payout.payout p using (merchant_id, txid) limit 1;");
 	chomp(my $bare = `test/bench/bare_notify @{[ $short->merchant_url('3000000001') ]} $BenchBank::webhook_key $body $count $in_flight`);
 	die "bare_notify failed\n" if $?;
 	push @{ $rates{bare_notify} }, $bare;

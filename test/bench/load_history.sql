@@ -31,8 +31,8 @@ from loaded l, (values
 	('deduct', 'available', 'in_transit'),
 	('refund', 'in_transit', 'available')) s (kind, debit_account, credit_account);
 select clock_timestamp() + interval '3 s' as due \gset
-insert into payout.notification (merchant_id, txid, event_no, event, body, due_at)
-select p.merchant_id, p.txid, 3, 'payout.failed', payout.event_body(p, 'payout.failed', l.at), :'due'
+insert into payout.notification (merchant_id, txid, event_no, event, state, fee, account_check, reason, due_at)
+select p.merchant_id, p.txid, 3, 'payout.failed', p.state, p.fee, p.account_check, p.reason, :'due'
 from loaded l join payout.payout p on p.merchant_id = l.merchant_id and p.txid = l.txid
 where :notify = 1;
 select payout.wake();

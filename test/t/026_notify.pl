@@ -25,7 +25,11 @@ $t->wait_for('all arrive', sub { owed('MERCHANT01') == 0 });
 my @seen = @{ $t->webhooks };
 is(join(' ', map { $_->{type} } @seen), 'account.checked payout.approved payout.paid', 'in order');
 is(scalar(grep { $_->{verified} } @seen), 3, 'each signed');
-is($t->sql("select count(distinct body) from payout.notification where txid = '$txid'"), '3', 'bodies are kept');
+# Each tells of its moment, whatever became of the payout since.
+my @made = split /\n/, $t->sql("select payout.notification_body(n, p) from payout.notification n join payout.payout p using (merchant_id, txid)
+	where txid = '$txid' order by event_no");
+is_deeply([ map { JSON::PP::decode_json($_) } @made ], [ map { $_->{body} } @seen ], 'a body is the same whenever it is made');
+is(join(' ', map { $_->{body}{data}{state} } @seen), 'registered approved paid', 'and tells of its moment');
 
 # Taken, but the merchant's answer is lost: the same message again, under the same id
 $t->fault(service => 'webhook', kind => 'error_after', http => 500, count => 1, merchant_id => 'MERCHANT02');
