@@ -48,39 +48,14 @@ payout_fold(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(folded);
 }
 
-/* One transaction. The count of what was folded; -1 when it failed. */
 static int
-fold_once(MemoryContext context)
+fold_once(void)
 {
-	volatile int folded = -1;
-	Oid types[] = {INT4OID};
-	Datum values[] = {Int32GetDatum(FOLD_ROWS)};
-	bool isnull;
+	static SPIPlanPtr plan = NULL;
+	int folded = turn_query_int(&plan, "select payout.fold(" CppAsString2(FOLD_ROWS) ")");
 
-	PG_TRY();
-	{
-		int found;
-
-		turn_begin();
-		if (SPI_execute_with_args("select payout.fold($1)", 1, types, values, NULL, false, 1) !=
-			SPI_OK_SELECT)
-			elog(ERROR, "could not fold");
-		found = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-		if (found > 0)
-			crash_point("fold_before_commit");
-		turn_commit();
-		if (found > 0)
-			crash_point("fold_after_commit");
-		folded = found;
-	}
-	PG_CATCH();
-	{
-		ErrorData *error = turn_fail(context);
-
-		turn_exit_if_dropped();
-		ereport(LOG, (errmsg("payout could not fold balances: %s", error->message)));
-	}
-	PG_END_TRY();
+	if (folded > 0)
+		crash_point("fold_before_commit");
 	return folded;
 }
 
@@ -95,7 +70,9 @@ fold_due(MemoryContext context)
 		owed = true;
 		return;
 	}
-	folded = fold_once(context);
+	folded = turn_alone(fold_once, "fold balances", context);
+	if (folded > 0)
+		crash_point("fold_after_commit");
 	owed = folded < 0 || folded == FOLD_ROWS || after[0] != '\0';
 	next_fold_ms = payout_unix_ms();
 	next_fold_ms += Max(FOLD_EACH_MS, FOLD_SHARE * (next_fold_ms - began_ms));

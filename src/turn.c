@@ -88,6 +88,41 @@ turn_run(SPIPlanPtr *plan, const char *sql)
 	return SPI_processed;
 }
 
+int
+turn_query_int(SPIPlanPtr *plan, const char *sql)
+{
+	bool isnull;
+
+	if (turn_run(plan, sql) != 1)
+		elog(ERROR, "\"%s\" gave no single row", sql);
+	return DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+int
+turn_alone(int (*work)(void), const char *what, MemoryContext context)
+{
+	volatile int done = -1;
+
+	PG_TRY();
+	{
+		int answer;
+
+		turn_begin();
+		answer = work();
+		turn_commit();
+		done = answer;
+	}
+	PG_CATCH();
+	{
+		ErrorData *error = turn_fail(context);
+
+		turn_exit_if_dropped();
+		ereport(LOG, (errmsg("payout could not %s: %s", what, error->message)));
+	}
+	PG_END_TRY();
+	return done;
+}
+
 bool
 turn_query_bool(SPIPlanPtr *plan, const char *sql)
 {

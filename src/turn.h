@@ -28,6 +28,15 @@ extern void turn_exit_if_dropped(void);
 /* Runs a query without arguments through a plan that is prepared once; the number of rows. */
 extern uint64 turn_run(SPIPlanPtr *plan, const char *sql);
 
+/* The single integer that a query without arguments answers. */
+extern int turn_query_int(SPIPlanPtr *plan, const char *sql);
+
+/*
+ * Does work in a transaction of its own, so that what fails in it concerns no lane. Answers what the work does, not below 0;
+ * -1 when it failed, which is logged: "could not" what. Raises nothing.
+ */
+extern int turn_alone(int (*work)(void), const char *what, MemoryContext context);
+
 /* The single boolean that a query without arguments answers. */
 extern bool turn_query_bool(SPIPlanPtr *plan, const char *sql);
 
