@@ -77,4 +77,14 @@ select test.pay('DISPATCH01', 'DISBANK', 'E2'), test.send('DISCH');
 select payout.resolve('DISPATCH01', test.txid('E2'), 'failed', 'guess');
 select payout.resolve('DISPATCH01', test.txid('E2'), 'paid', 'guess');
 select test.answer('E2', 'yes', 'ok'), test.state('E2');
+-- a bulk that lingers goes whole or not at all, though time passes while its members are looked at
+select payout.alter_channel('DISCH', '{"mode": "bulk", "batch_size_max": 100, "linger_ms": 30}') is distinct from null as altered;
+select count(test.pay('DISPATCH01', 'DISBANK', 'LINGER' || i)) from generate_series(1, 40) i;
+begin;
+create sequence test.tick;
+create or replace function payout.clock() returns timestamptz language sql volatile as $$ select now() + nextval('test.tick') * interval '1 ms' $$;
+update payout.payout set dispatch_due_at = now() where dispatch_due_at is not null;
+select sum(claimed) as claimed from (select (select count(*) from payout.claim_dispatch('DISCH', 10 + 0 * i)) as claimed from generate_series(1, 100) i) c;
+select b.item_count, count(*) as members, b.total = sum(p.amount) as same_total from payout.batch b join payout.payout p using (channel_id, batch_id) where p.reference_no like 'LINGER%' group by b.batch_id, b.item_count, b.total;
+rollback;
 select check_name, detail from payout.verify();

@@ -23,6 +23,7 @@ declare
 	bulk boolean;
 	size_max integer;
 	linger interval;
+	started timestamptz := payout.clock();
 	dated timestamptz := date_trunc('second', clock_timestamp());
 	formed payout.dispatch_work[];
 	steps payout.step[];
@@ -36,7 +37,8 @@ begin
 	size_max := case when bulk then coalesce((c.options ->> 'batch_size_max')::integer,
 		(select (d.default_value #>> '{}')::integer from payout.option_definition d where (d.scope, d.name) = ('channel', 'batch_size_max'))) else 1 end;
 	linger := payout.option_interval(c.options, 'linger_ms');
-	-- Members in their order of arrival, numbered into batches; an unfilled bulk lingers for others.
+	-- Members in their order of arrival, numbered into batches; an unfilled bulk lingers for others, by one reading of the
+	-- clock: it goes whole or not at all.
 	with due as (
 		select q.merchant_id, q.txid, q.method, q.amount, q.dispatch_due_at, q.bank_code, q.account_no, q.beneficiary_name, q.description
 		from payout.payout q
@@ -57,11 +59,11 @@ begin
 	member as materialized (
 		select g.*, dense_rank() over (order by g.since, g.batch_id) as batch_rank
 		from grouped g
-		where g.method = 'overbooking' or g.items = size_max or g.since + linger <= payout.clock()),
+		where g.method = 'overbooking' or g.items = size_max or g.since + linger <= started),
 	made as (
 		insert into payout.batch (channel_id, batch_id, service, state, source_account_no, transaction_date, item_count, total, sent_at, tries)
 		select distinct on (m.batch_id) p_channel_id, m.batch_id, m.service, 'sending', coalesce(c.options ->> 'source_account_no', ''),
-			dated, m.items, m.total, payout.clock(), 1
+			dated, m.items, m.total, started, 1
 		from member m where m.batch_rank <= p_limit)
 	select array_agg(row(p_channel_id, m.batch_id, m.service, coalesce(c.options ->> 'source_account_no', ''), dated, null, m.merchant_id, m.txid,
 			coalesce(k.options ->> 'wire_code', k.bank_code), m.account_no, m.beneficiary_name, m.amount, m.description)::payout.dispatch_work
