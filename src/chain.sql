@@ -119,17 +119,14 @@ begin
 	made.merchant_id := p_merchant_id;
 	made.link_no := coalesce(before.link_no, 0) + 1;
 	made.linked_at := clock_timestamp();
-	select payout.chained(x.t order by (x.t).transfer_id), count(*)
-	into made.digest, made.transfers
+	select payout.chained(x.t order by (x.t).transfer_id), count(*), (array_agg((x.t).transfer_id order by (x.t).transfer_id desc))[1]
+	into made.digest, made.transfers, made.until
 	from (select t from payout.transfer t
 		  where t.merchant_id = p_merchant_id and t.transfer_id > coalesce(before.until, '00000000-0000-0000-0000-000000000000') and t.transfer_id < p_bound
 		  order by t.transfer_id limit p_limit) x;
 	if made.transfers = 0 then
 		return 0;
 	end if;
-	select t.transfer_id into made.until from payout.transfer t
-	where t.merchant_id = p_merchant_id and t.transfer_id > coalesce(before.until, '00000000-0000-0000-0000-000000000000')
-	order by t.transfer_id offset made.transfers - 1 limit 1;
 	made.head := payout.chain(before.head, row(made.merchant_id, made.link_no, made.linked_at, made.until, made.transfers, made.digest));
 	insert into payout.chain_link select made.*;
 	return made.transfers;

@@ -33,9 +33,8 @@ begin
 		return '{}';
 	end if;
 	select * into strict c from payout.channel where channel_id = p_channel_id;
-	bulk := coalesce(c.options ->> 'mode', (select d.default_value #>> '{}' from payout.option_definition d where (d.scope, d.name) = ('channel', 'mode'))) = 'bulk';
-	size_max := case when bulk then coalesce((c.options ->> 'batch_size_max')::integer,
-		(select (d.default_value #>> '{}')::integer from payout.option_definition d where (d.scope, d.name) = ('channel', 'batch_size_max'))) else 1 end;
+	bulk := payout.option_text('channel', c.options, 'mode') = 'bulk';
+	size_max := case when bulk then payout.option_text('channel', c.options, 'batch_size_max')::integer else 1 end;
 	linger := payout.option_interval(c.options, 'linger_ms');
 	-- Members in their order of arrival, numbered into batches; an unfilled bulk lingers for others, by one reading of the
 	-- clock: it goes whole or not at all.
