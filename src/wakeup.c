@@ -5,6 +5,10 @@
  * transaction has committed. Latches of other processes are only touched under the lock, and a process takes its
  * latch out of its place before it exits. PREPARE TRANSACTION and direct inserts wake nobody: the worker's safety poll
  * covers them.
+ *
+ * A worker that rests (worker.c) is not woken: thousands of commits a second would each cost a signal and two switches of
+ * context. They are remembered as a call. A session writes called and then reads rests, the worker writes rests and then
+ * reads called, with a full barrier between the two on either side: so one of them sees the other, and no call is lost.
  */
 #include "postgres.h"
 
@@ -13,6 +17,7 @@
 #include "crash_point.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "port/atomics.h"
 #include "settings.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -28,7 +33,9 @@ typedef struct WakeupPlace
 {
 	Oid database; /* InvalidOid: free */
 	Latch *latch;
-	bool holds_file; /* the lock on payout.secret_file */
+	bool holds_file;		 /* the lock on payout.secret_file */
+	pg_atomic_uint32 rests;	 /* do not wake */
+	pg_atomic_uint32 called; /* since the worker asked last */
 } WakeupPlace;
 
 typedef struct WakeupState
@@ -40,6 +47,7 @@ typedef struct WakeupState
 } WakeupState;
 
 static WakeupState *state = NULL;
+static WakeupPlace *own = NULL; /* this process is the worker */
 static bool wake_pending = false;
 
 Size
@@ -59,6 +67,11 @@ wakeup_shmem_init(void)
 		memset(state, 0, sizeof(WakeupState));
 		state->lock = &(GetNamedLWLockTranche("payout"))[0].lock;
 		ConditionVariableInit(&state->answers);
+		for (int i = 0; i < WAKEUP_DATABASES_MAX; i++)
+		{
+			pg_atomic_init_u32(&state->workers[i].rests, 0);
+			pg_atomic_init_u32(&state->workers[i].called, 0);
+		}
 	}
 }
 
@@ -66,6 +79,18 @@ bool
 wakeup_is_ready(void)
 {
 	return state != NULL;
+}
+
+static void
+call_worker(WakeupPlace *place)
+{
+	/* the worker knows what it has done itself */
+	if (place == own)
+		return;
+	pg_atomic_write_u32(&place->called, 1);
+	pg_memory_barrier();
+	if (pg_atomic_read_u32(&place->rests) == 0)
+		SetLatch(place->latch);
 }
 
 static void
@@ -79,9 +104,7 @@ wake_now(void)
 	for (int i = 0; i < WAKEUP_DATABASES_MAX && !found; i++)
 		if (state->workers[i].database == MyDatabaseId)
 		{
-			/* the worker knows what it has done itself */
-			if (state->workers[i].latch != MyLatch)
-				SetLatch(state->workers[i].latch);
+			call_worker(&state->workers[i]);
 			found = true;
 		}
 	/* No worker turns here. The launcher starts one where one is wanted. */
@@ -173,6 +196,8 @@ wakeup_register_worker(void)
 		{
 			state->workers[i].database = MyDatabaseId;
 			state->workers[i].latch = MyLatch;
+			pg_atomic_write_u32(&state->workers[i].rests, 0);
+			own = &state->workers[i];
 			registered = true;
 		}
 	LWLockRelease(state->lock);
@@ -183,10 +208,21 @@ void
 wakeup_worker_holds_file(bool holds)
 {
 	LWLockAcquire(state->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < WAKEUP_DATABASES_MAX; i++)
-		if (state->workers[i].latch == MyLatch)
-			state->workers[i].holds_file = holds;
+	own->holds_file = holds;
 	LWLockRelease(state->lock);
+}
+
+void
+wakeup_worker_rests(bool rests)
+{
+	pg_atomic_write_u32(&own->rests, rests);
+	pg_memory_barrier();
+}
+
+bool
+wakeup_worker_is_called(void)
+{
+	return pg_atomic_exchange_u32(&own->called, 0) != 0;
 }
 
 bool

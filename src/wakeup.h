@@ -23,6 +23,13 @@ extern void wakeup_at_commit(void);
 extern void wakeup_register_launcher(void);
 extern bool wakeup_register_worker(void);
 
+/*
+ * The worker: commits wake it, unless it says that it rests. Whether there was a commit since it asked last, in either case;
+ * to be asked after each wait that was not a rest, and only then is the rest over (worker_rests first).
+ */
+extern void wakeup_worker_rests(bool rests);
+extern bool wakeup_worker_is_called(void);
+
 /* Whether the worker has the lock on payout.secret_file: it says so, sessions of its database ask. */
 extern void wakeup_worker_holds_file(bool holds);
 extern bool wakeup_file_is_ours(void);

@@ -48,11 +48,12 @@ static int64 record_again_ms = 0; /* when to try again to record what was locked
 static int64 next_turn_ms = 0;	  /* real; 0: at once */
 static bool next_is_known = true; /* next_turn_ms looks at the queues; else it must before we wait */
 static int idle_turns = 0;		  /* in a row, that found nothing to record or send */
-static int64 rest_until_ms = 0;	  /* commits wake us no earlier */
+static int64 rest_until_ms = 0;	  /* calls are heeded no earlier */
 
 /*
- * Every commit that changes a payout wakes the worker, though most have nothing for it. After each turn in vain the next
- * one waits a millisecond longer, up to this; one that is worth it is taken at once again.
+ * Every commit that changes a payout calls the worker, though many have nothing for it. After each turn in vain the worker
+ * rests a millisecond longer, up to this, before it heeds the next call; once a turn was worth it, it heeds them at once.
+ * When work is due next is asked only after a rest without a call.
  */
 #define REST_MAX_MS 10
 
@@ -337,13 +338,34 @@ serve_lock_timeout(SIGNAL_ARGS)
 static long
 wait_ms(int64 due_ms, bool has_ended)
 {
+	int64 now_ms = payout_unix_ms();
+	int64 until_ms = now_ms < rest_until_ms ? Min(due_ms, rest_until_ms) : next_is_known ? due_ms : 0;
 	/* bounded, should the clock be set back */
-	long ms = Min(Max(due_ms - payout_unix_ms(), 0), payout_safety_poll_ms);
+	long ms = Min(Max(until_ms - now_ms, 0), payout_safety_poll_ms);
 	long http_ms = http_timeout_ms();
 
-	if (has_ended || !next_is_known)
+	if (has_ended)
 		return 0;
 	return http_ms >= 0 ? Min(ms, http_ms) : ms;
+}
+
+/* Waits; whether a turn was called for. During a rest none is, and the calls are kept for its end. */
+static bool
+wait_for_call(int64 due_ms, bool has_ended)
+{
+	int64 now_ms = payout_unix_ms();
+	bool rests;
+	bool latched;
+
+	if (rest_until_ms > now_ms + REST_MAX_MS)
+		rest_until_ms = 0; /* the clock was set back */
+	rests = now_ms < rest_until_ms;
+	wakeup_worker_rests(rests);
+	latched = event_loop_wait(wait_ms(due_ms, has_ended), PG_WAIT_EXTENSION);
+	if (payout_unix_ms() < rest_until_ms)
+		return false;
+	wakeup_worker_rests(false);
+	return wakeup_worker_is_called() || (latched && !rests);
 }
 
 void
@@ -369,7 +391,7 @@ payout_worker_main(Datum database)
 	for (;;)
 	{
 		int64 due_ms = record_again_ms > 0 ? Min(next_turn_ms, record_again_ms) : next_turn_ms;
-		bool woken = event_loop_wait(wait_ms(due_ms, !dlist_is_empty(&fresh)), PG_WAIT_EXTENSION);
+		bool woken = wait_for_call(due_ms, !dlist_is_empty(&fresh));
 
 		serve_interrupts();
 		MemoryContextSwitchTo(turn_context);
@@ -377,11 +399,6 @@ payout_worker_main(Datum database)
 		exchange_collect(&fresh);
 		if (!dlist_is_empty(&fresh))
 			crash_point("answer_before_record");
-		if (woken && payout_unix_ms() < rest_until_ms)
-		{
-			woken = false;
-			next_turn_ms = Min(next_turn_ms, rest_until_ms);
-		}
 		woken = woken || !dlist_is_empty(&fresh) || payout_unix_ms() >= due_ms;
 		while (!dlist_is_empty(&fresh))
 			dlist_push_tail(&ended, dlist_pop_head_node(&fresh));
