@@ -250,7 +250,10 @@ fill_slot(Target *target, const Datum *values, const bool *nulls)
 	ExecStoreVirtualTuple(slot);
 }
 
-/* As the executor does it for ON CONFLICT DO NOTHING: a look, then an insertion that can be taken back. */
+/*
+ * As the executor does it for ON CONFLICT DO NOTHING, but for its look into the unique indexes beforehand: the insertion
+ * meets whatever is there anyway, and is taken back then. Only a repeat pays for that, with a dead row.
+ */
 static bool
 insert_if_new(Target *target)
 {
@@ -259,28 +262,21 @@ insert_if_new(Target *target)
 	TupleTableSlot *slot = target->slot;
 	Relation rel = result->ri_RelationDesc;
 	List *recheck;
-	ItemPointerData other;
 	uint32 token;
-	bool conflict;
+	bool conflict = false;
 
 	if (result->ri_TrigDesc != NULL && result->ri_TrigDesc->trig_insert_before_row &&
 		!ExecBRInsertTriggers(estate, result, slot))
 		return false;
 	ExecConstraints(result, slot, estate);
-	do
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (!ExecCheckIndexConstraints(result, slot, estate, &other, NIL))
-			return false;
-		conflict = false;
-		token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
-		table_tuple_insert_speculative(rel, slot, estate->es_output_cid, 0, NULL, token);
-		recheck = ExecInsertIndexTuples(result, slot, estate, false, true, &conflict, NIL);
-		table_tuple_complete_speculative(rel, slot, token, !conflict);
-		SpeculativeInsertionLockRelease(GetCurrentTransactionId());
-	} while (conflict);
-	ExecARInsertTriggers(estate, result, slot, recheck, NULL);
-	return true;
+	token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
+	table_tuple_insert_speculative(rel, slot, estate->es_output_cid, 0, NULL, token);
+	recheck = ExecInsertIndexTuples(result, slot, estate, false, true, &conflict, NIL);
+	table_tuple_complete_speculative(rel, slot, token, !conflict);
+	SpeculativeInsertionLockRelease(GetCurrentTransactionId());
+	if (!conflict)
+		ExecARInsertTriggers(estate, result, slot, recheck, NULL);
+	return !conflict;
 }
 
 static void
