@@ -74,7 +74,8 @@ language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_escrow';
 comment on function payout.escrow() is
 'what shared memory holds of this database''s balances, in hundredths; pins are transactions in progress that changed one, version goes up with each change';
 
--- Credits first: what has been taken was there before, so the row stays above zero wherever the limit falls.
+-- Credits first: what has been taken was there before, so the row stays above zero wherever the limit falls. Deltas are found
+-- by their place: nobody changes them, and only who holds their balance's row deletes them.
 create function payout.fold_merchants(p_merchants text[], p_limit integer) returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -88,18 +89,17 @@ begin
 	if free = '{}' then
 		return 0;
 	end if;
-	with taken as (
-		select d.merchant_id, d.delta_id from payout.balance_delta d where d.merchant_id = any (free)
-		order by d.amount desc limit p_limit),
-	gone as (
-		delete from payout.balance_delta d using taken t
-		where d.merchant_id = t.merchant_id and d.delta_id = t.delta_id
+	with gone as (
+		delete from payout.balance_delta d
+		where d.ctid = any (array(select t.ctid from payout.balance_delta t where t.merchant_id = any (free) order by t.amount desc limit p_limit))
 		returning d.merchant_id, d.amount, d.day, d.day_amount),
-	dated as (select g.*, max(g.day) over (partition by g.merchant_id) as newest from gone g),
+	by_day as (
+		select g.merchant_id, g.day, sum(g.amount) as amount, sum(g.day_amount) as day_amount, count(*) as deltas
+		from gone g group by g.merchant_id, g.day),
 	change as (
-		select d.merchant_id, sum(d.amount) as amount, max(d.newest) as day,
-			coalesce(sum(d.day_amount) filter (where d.day = d.newest), 0) as day_amount, count(*) as deltas
-		from dated d group by d.merchant_id),
+		select d.merchant_id, sum(d.amount) as amount, max(d.day) as day,
+			(array_agg(d.day_amount order by d.day desc nulls last))[1] as day_amount, sum(d.deltas) as deltas
+		from by_day d group by d.merchant_id),
 	changed as (
 		update payout.balance b
 		set available = b.available + c.amount, day = greatest(b.day, c.day),
