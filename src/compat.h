@@ -40,6 +40,15 @@
 #define compat_set_permissions(rte) ((void) (rte))
 #endif
 
+/* 16 asks whether only summarizing indexes are meant; we have none. */
+#if PG_VERSION_NUM >= 160000
+#define compat_insert_index_tuples(result, slot, estate, update, conflict) \
+	ExecInsertIndexTuples((result), (slot), (estate), (update), (conflict) != NULL, (conflict), NIL, false)
+#else
+#define compat_insert_index_tuples(result, slot, estate, update, conflict) \
+	ExecInsertIndexTuples((result), (slot), (estate), (update), (conflict) != NULL, (conflict), NIL)
+#endif
+
 #if PG_VERSION_NUM < 150000
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
 #endif

@@ -53,19 +53,23 @@ create trigger zz_follow before insert or update or delete on payout.balance_del
 alter table payout.balance enable always trigger zz_follow;
 alter table payout.balance_delta enable always trigger zz_follow;
 
+-- plpgsql keeps its plan; a function of language sql with settings of its own is planned at every call.
 create function payout.current_balance(p_merchant_id text, out available numeric, out day date, out day_total numeric)
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
-begin atomic
+as $$
+begin
 	select b.available + d.amount, d.day,
 		case when b.day = d.day then b.day_total else 0 end
 		+ coalesce((select sum(x.day_amount) from payout.balance_delta x where x.merchant_id = b.merchant_id and x.day = d.day), 0)
+	into current_balance.available, current_balance.day, current_balance.day_total
 	from payout.balance b,
 	lateral (select coalesce(sum(x.amount), 0) as amount, greatest(b.day, max(x.day)) as day
 			 from payout.balance_delta x where x.merchant_id = b.merchant_id) d
 	where b.merchant_id = p_merchant_id;
-end;
+end
+$$;
 comment on function payout.current_balance(text) is 'what a merchant may take, and its newest day with that day''s total, folded or not';
 
 create function payout.escrow(out merchant_id text, out available bigint, out day date, out day_total bigint, out pins integer, out version bigint)
