@@ -24,8 +24,8 @@ extern void wakeup_register_launcher(void);
 extern bool wakeup_register_worker(void);
 
 /*
- * The worker: commits wake it, unless it says that it rests. Whether there was a commit since it asked last, in either case;
- * to be asked after each wait that was not a rest, and only then is the rest over (worker_rests first).
+ * The worker: commits wake it, unless it says that it rests. Whether there was a commit since it asked last, in either case:
+ * to be asked each time that it has said that it rests no more, before it waits and after.
  */
 extern void wakeup_worker_rests(bool rests);
 extern bool wakeup_worker_is_called(void);

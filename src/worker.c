@@ -355,17 +355,18 @@ wait_for_call(int64 due_ms, bool has_ended)
 {
 	int64 now_ms = payout_unix_ms();
 	bool rests;
-	bool latched;
+	bool called;
 
 	if (rest_until_ms > now_ms + REST_MAX_MS)
 		rest_until_ms = 0; /* the clock was set back */
 	rests = now_ms < rest_until_ms;
 	wakeup_worker_rests(rests);
-	latched = event_loop_wait(wait_ms(due_ms, has_ended), PG_WAIT_EXTENSION);
-	if (payout_unix_ms() < rest_until_ms)
+	called = !rests && wakeup_worker_is_called(); /* kept from a rest, for which nobody set our latch */
+	(void) event_loop_wait(called ? 0 : wait_ms(due_ms, has_ended), PG_WAIT_EXTENSION);
+	if (rests && payout_unix_ms() < rest_until_ms)
 		return false;
 	wakeup_worker_rests(false);
-	return wakeup_worker_is_called() || (latched && !rests);
+	return wakeup_worker_is_called() || called;
 }
 
 void
