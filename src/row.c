@@ -24,6 +24,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "row.h"
+#include "row_target.h"
 #include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/fmgroids.h"
@@ -35,23 +36,7 @@
 
 #define TARGETS_MAX 8
 
-typedef struct Target
-{
-	Oid table;
-	MemoryContext context; /* holds all of it */
-	EState *estate;
-	EPQState epq;
-	RangeTblEntry *rte;
-	ResultRelInfo *result;
-	TupleTableSlot *slot;
-	TupleTableSlot *old_slot;
-	Oid *indexes;
-	int index_count;
-	bool stale;
-	bool in_use;
-} Target;
-
-static Target *kept[TARGETS_MAX]; /* NULL: free */
+static RowTarget *kept[TARGETS_MAX]; /* NULL: free */
 
 Oid
 row_relation(const char *name)
@@ -80,7 +65,7 @@ mark_stale(Datum arg, Oid relation)
 
 /* The slots have a description of their own, as that of the relation may only be held by a transaction. */
 static void
-make_slots(Target *target, Relation rel)
+make_slots(RowTarget *target, Relation rel)
 {
 	TupleDesc desc = CreateTupleDescCopyConstr(RelationGetDescr(rel));
 
@@ -105,13 +90,13 @@ make_range_table(EState *estate, Relation rel)
 }
 
 /* Its relations are open. */
-static Target *
+static RowTarget *
 make_target(Relation rel)
 {
 	MemoryContext context =
 		AllocSetContextCreate(TopMemoryContext, "payout row target", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext outer = MemoryContextSwitchTo(context);
-	Target *target = palloc0(sizeof(Target));
+	RowTarget *target = palloc0(sizeof(RowTarget));
 	ResultRelInfo *result = makeNode(ResultRelInfo);
 
 	target->table = RelationGetRelid(rel);
@@ -135,11 +120,11 @@ make_target(Relation rel)
 }
 
 /* The kept target of a table that can be used as it is, or NULL. Those that cannot are let go. */
-static Target *
+static RowTarget *
 find_kept(Oid table)
 {
 	static bool registered = false;
-	Target *found = NULL;
+	RowTarget *found = NULL;
 
 	if (!registered)
 		CacheRegisterRelcacheCallback(mark_stale, (Datum) 0);
@@ -161,7 +146,7 @@ find_kept(Oid table)
 
 /* Keeps a new target, if there is a place and no other of its table is in use further up. */
 static void
-keep(Target *target)
+keep(RowTarget *target)
 {
 	int place = -1;
 
@@ -177,7 +162,7 @@ keep(Target *target)
 }
 
 static bool
-is_kept(const Target *target)
+is_kept(const RowTarget *target)
 {
 	for (int i = 0; i < TARGETS_MAX; i++)
 		if (kept[i] == target)
@@ -185,8 +170,8 @@ is_kept(const Target *target)
 	return false;
 }
 
-static void
-forget(Target *target)
+void
+row_target_forget(RowTarget *target)
 {
 	for (int i = 0; i < TARGETS_MAX; i++)
 		if (kept[i] == target)
@@ -194,12 +179,12 @@ forget(Target *target)
 	MemoryContextDelete(target->context);
 }
 
-static Target *
-open_target(const char *table, int columns)
+RowTarget *
+row_target_open(const char *table, int columns)
 {
 	/* Locking tells of what has changed. */
 	Relation rel = table_open(row_relation(table), RowExclusiveLock);
-	Target *target = find_kept(RelationGetRelid(rel));
+	RowTarget *target = find_kept(RelationGetRelid(rel));
 
 	if (columns != RelationGetNumberOfAttributes(rel))
 		elog(ERROR, "payout.%s has %d columns, not %d", table, RelationGetNumberOfAttributes(rel), columns);
@@ -221,8 +206,8 @@ open_target(const char *table, int columns)
 	return target;
 }
 
-static void
-close_target(Target *target)
+void
+row_target_close(RowTarget *target)
 {
 	Relation rel = target->result->ri_RelationDesc;
 
@@ -235,11 +220,11 @@ close_target(Target *target)
 	table_close(rel, NoLock);
 	target->in_use = false;
 	if (!is_kept(target))
-		forget(target);
+		row_target_forget(target);
 }
 
 static void
-fill_slot(Target *target, const Datum *values, const bool *nulls)
+fill_slot(RowTarget *target, const Datum *values, const bool *nulls)
 {
 	TupleTableSlot *slot = target->slot;
 	int columns = slot->tts_tupleDescriptor->natts;
@@ -252,7 +237,7 @@ fill_slot(Target *target, const Datum *values, const bool *nulls)
 
 /* As the executor does it for ON CONFLICT DO NOTHING: a look, then an insertion that can be taken back. */
 static bool
-insert_if_new(Target *target)
+insert_if_new(RowTarget *target)
 {
 	ResultRelInfo *result = target->result;
 	EState *estate = target->estate;
@@ -283,8 +268,8 @@ insert_if_new(Target *target)
 	return true;
 }
 
-static void
-update(Target *target, HeapTuple old, const bool *replaced)
+void
+row_target_update(RowTarget *target, HeapTuple old, const bool *replaced)
 {
 	Bitmapset *columns = NULL;
 
@@ -309,14 +294,14 @@ typedef enum Writing
 
 /* Whether the row was written. A target that met an error is not used again. */
 static pg_noinline bool
-write_slot(Target *target, Writing writing, HeapTuple old, const bool *replaced)
+write_slot(RowTarget *target, Writing writing, HeapTuple old, const bool *replaced)
 {
 	bool volatile written = true;
 
 	PG_TRY();
 	{
 		if (writing == UPDATE_ROW)
-			update(target, old, replaced);
+			row_target_update(target, old, replaced);
 		else if (writing == INSERT_ROW)
 			ExecSimpleRelationInsert(target->result, target->estate, target->slot);
 		else
@@ -325,7 +310,7 @@ write_slot(Target *target, Writing writing, HeapTuple old, const bool *replaced)
 	}
 	PG_CATCH();
 	{
-		forget(target);
+		row_target_forget(target);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -337,16 +322,16 @@ static HeapTuple
 write_row(const char *table, Writing writing, int columns, const Datum *values, const bool *nulls,
 		  HeapTuple old, const bool *replaced)
 {
-	Target *target;
+	RowTarget *target;
 	HeapTuple written = NULL;
 
 	PreventCommandIfReadOnly(writing == UPDATE_ROW ? "UPDATE" : "INSERT");
 	PushActiveSnapshot(GetTransactionSnapshot());
-	target = open_target(table, columns);
+	target = row_target_open(table, columns);
 	fill_slot(target, values, nulls);
 	if (write_slot(target, writing, old, replaced) && writing != INSERT_ROW)
 		written = ExecCopySlotHeapTuple(target->slot);
-	close_target(target);
+	row_target_close(target);
 	PopActiveSnapshot();
 	CommandCounterIncrement();
 	return written;
@@ -412,11 +397,9 @@ row_fetch(const char *table, const char *index, int keys, const Datum *key, Tupl
 	return tuple;
 }
 
-/* Locks the row at this place; its newest version, or NULL when it is gone. */
-static HeapTuple
-lock(Relation rel, ItemPointer place)
+HeapTuple
+row_target_lock(Relation rel, ItemPointer place, TupleTableSlot *slot)
 {
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	HeapTuple tuple = NULL;
 	TM_FailureData failure;
 
@@ -436,7 +419,7 @@ lock(Relation rel, ItemPointer place)
 		default:
 			elog(ERROR, "a row of payout.%s could not be locked", RelationGetRelationName(rel));
 	}
-	ExecDropSingleTupleTableSlot(slot);
+	ExecClearTuple(slot);
 	return tuple;
 }
 
@@ -451,7 +434,12 @@ row_lock(const char *table, const char *index, int keys, const Datum *key, Tuple
 	PushActiveSnapshot(GetTransactionSnapshot());
 	tuple = row_scan(rel, index, keys, key);
 	if (tuple != NULL)
-		tuple = lock(rel, &tuple->t_self);
+	{
+		TupleTableSlot *slot = table_slot_create(rel, NULL);
+
+		tuple = row_target_lock(rel, &tuple->t_self, slot);
+		ExecDropSingleTupleTableSlot(slot);
+	}
 	PopActiveSnapshot();
 	*desc = RelationGetDescr(rel);
 	table_close(rel, NoLock);
