@@ -27,6 +27,7 @@ C_FILES = \
 	estimate \
 	escrow \
 	row \
+	row_target \
 	row_set \
 	row_cache \
 	payout_row \

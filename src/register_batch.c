@@ -27,6 +27,8 @@
 #include "utils/builtins.h"
 #include "utils/resowner.h"
 
+#define FILL_PERCENT 47 /* a next version is a little longer */
+
 /* The routes that were asked for in this call. */
 typedef struct KnownRoute
 {
@@ -208,6 +210,7 @@ register_set(BatchItem *items, int count, const Policy *policy, Datum *txids)
 	if (found == 0)
 		return;
 	row_set_init(&payouts, "payout");
+	payouts.fill_percent = FILL_PERCENT;
 	row_set_init(&events, "payout_event");
 	make_rows(sorted, found, txids, &routes, &payouts, &events);
 	if (!write_rows(&payouts, &events))

@@ -3,6 +3,11 @@
  *
  * Of a set, the table and its indexes are opened once, one scan finds all keys, and new rows go to the heap page by page
  * (as COPY writes them): so each page is locked and logged once, not once for each row.
+ *
+ * Rows that are written as a set will be changed as a set: all rows of a page get their next version in one transaction,
+ * and until it ends the ones before keep their place. A set may therefore fill pages less than the table's single rows do,
+ * so that both versions find room in one page and no index is touched (HOT). The heap asks the relation cache how full a
+ * page may be, so it is changed there, for this session and as long as the rows are inserted.
  */
 #include "postgres.h"
 
@@ -95,10 +100,25 @@ insert_some(RowTarget *target, TupleTableSlot **slots, const HeapTuple *rows, in
 	ResetPerTupleExprContext(estate);
 }
 
+/* Sets how full this session's insertions make the table's pages; how full they were made before. */
+static int
+set_fill(Relation rel, int percent)
+{
+	StdRdOptions *options = (StdRdOptions *) rel->rd_options;
+	int before = options != NULL ? options->fillfactor : 0;
+
+	if (options != NULL && percent != 0)
+		options->fillfactor = percent;
+	return before;
+}
+
 /* A target that met an error is not used again. */
 static pg_noinline void
 insert_all(RowTarget *target, TupleTableSlot **slots, const RowSet *set)
 {
+	Relation rel = target->result->ri_RelationDesc;
+	int fill_percent = set_fill(rel, set->fill_percent);
+
 	PG_TRY();
 	{
 		for (int done = 0; done < set->count; done += ROWS_AT_ONCE)
@@ -106,10 +126,12 @@ insert_all(RowTarget *target, TupleTableSlot **slots, const RowSet *set)
 			CHECK_FOR_INTERRUPTS();
 			insert_some(target, slots, set->rows + done, Min(ROWS_AT_ONCE, set->count - done));
 		}
+		set_fill(rel, fill_percent);
 		AfterTriggerEndQuery(target->estate);
 	}
 	PG_CATCH();
 	{
+		set_fill(rel, fill_percent);
 		row_target_forget(target);
 		PG_RE_THROW();
 	}
@@ -250,7 +272,7 @@ row_set_lock(const char *table, const char *index, int keys, int count, const Da
 		rows[i] = find(&scan, key + i * keys) ? row_target_lock(scan.rel, &scan.slot->tts_tid, slot) : NULL;
 	}
 	ExecDropSingleTupleTableSlot(slot);
-	desc = RelationGetDescr(scan.rel);
+	desc = row_description(scan.rel);
 	end_scan(&scan);
 	PopActiveSnapshot();
 	return desc;

@@ -18,6 +18,7 @@ typedef struct RowSet
 	HeapTuple *rows;
 	int count;
 	int room;
+	int fill_percent; /* how full pages may become; 0: as the table says */
 } RowSet;
 
 /* No rows of payout.TABLE yet. They will be kept in the current memory context. */
@@ -48,7 +49,7 @@ extern void row_set_look(const char *table, const char *index, int keys, int cou
 
 /*
  * Locks the rows of these keys one after the other, as row_lock does each. Rows that are missing are NULL. They are
- * palloc'ed; the description stays valid while the transaction holds its lock on the table.
+ * palloc'ed; the answer is row_description.
  */
 extern TupleDesc row_set_lock(const char *table, const char *index, int keys, int count, const Datum *key,
 							  HeapTuple *rows);
