@@ -27,6 +27,8 @@ C_FILES = \
 	estimate \
 	escrow \
 	row \
+	row_target \
+	row_set \
 	row_cache \
 	payout_row \
 	chain \
@@ -40,6 +42,9 @@ C_FILES = \
 	register \
 	approve \
 	batch \
+	batch_item \
+	register_batch \
+	approve_batch \
 	secret_file \
 	secret \
 	arming \

@@ -20,18 +20,17 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
-/* Whether the approved payout goes on without asking more: to the dispatcher, or its account check is still asked. */
-static bool
-is_plain(const PayoutRow *row)
+/* The approved payout goes on without asking more: to the dispatcher, or its account check is still asked. */
+bool
+approve_is_plain(const PayoutRow *row)
 {
 	return payout_row_is(row, KIND, "disbursement") && payout_row_is(row, STATE, "registered") &&
 		   payout_row_is_null(row, SCHEDULED_AT) &&
 		   (payout_row_is(row, ACCOUNT_CHECK, "matched") || payout_row_is(row, ACCOUNT_CHECK, "pending"));
 }
 
-/* An account that is still to be checked is asked for again, for its full time. */
-static TimestampTz
-new_deadline(Datum channel_id, TimestampTz now)
+TimestampTz
+approve_deadline(Datum channel_id, TimestampTz now)
 {
 	TupleDesc desc;
 	HeapTuple channel = row_cached("channel", "channel_pkey", 1, &channel_id, &desc);
@@ -42,6 +41,18 @@ new_deadline(Datum channel_id, TimestampTz now)
 		elog(ERROR, "the channel of a payout is missing");
 	options = SPI_getbinval(channel, desc, SPI_fnumber(desc, "options"), &isnull);
 	return now + option_integer(DatumGetJsonbP(options), "check_deadline_s") * USECS_PER_SEC;
+}
+
+void
+approve_fill(PayoutRow *row, TimestampTz now, TimestampTz deadline)
+{
+	payout_row_set_text(row, STATE, "approved");
+	payout_row_set(row, APPROVED_AT, TimestampTzGetDatum(GetCurrentTimestamp()));
+	payout_row_set_null(row, REASON);
+	if (payout_row_is(row, ACCOUNT_CHECK, "matched"))
+		payout_row_set(row, DISPATCH_DUE_AT, TimestampTzGetDatum(now));
+	else
+		payout_row_set(row, CHECK_DEADLINE_AT, TimestampTzGetDatum(deadline));
 }
 
 static Datum
@@ -77,16 +88,9 @@ approve_at_once(FunctionCallInfo fcinfo, Datum *result)
 	if (old == NULL)
 		return false;
 	payout_row_read(&row, desc, old);
-	if (!is_plain(&row))
+	if (!approve_is_plain(&row))
 		return false;
-	payout_row_set_text(&row, STATE, "approved");
-	payout_row_set(&row, APPROVED_AT, TimestampTzGetDatum(GetCurrentTimestamp()));
-	payout_row_set_null(&row, REASON);
-	if (payout_row_is(&row, ACCOUNT_CHECK, "matched"))
-		payout_row_set(&row, DISPATCH_DUE_AT, TimestampTzGetDatum(now));
-	else
-		payout_row_set(&row, CHECK_DEADLINE_AT,
-					   TimestampTzGetDatum(new_deadline(payout_row_get(&row, CHANNEL_ID), now)));
+	approve_fill(&row, now, approve_deadline(payout_row_get(&row, CHANNEL_ID), now));
 	(void) row_update("payout", old, desc->natts, row.values, row.nulls, row.replaced);
 	*result = make_answer(fcinfo, &row);
 	return true;

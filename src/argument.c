@@ -159,6 +159,17 @@ payout_is_text(PG_FUNCTION_ARGS)
 									text_to_cstring(PG_GETARG_TEXT_PP(3))));
 }
 
+int
+argument_compare(Datum a, Datum b)
+{
+	text *left = DatumGetTextPP(a);
+	text *right = DatumGetTextPP(b);
+	int order =
+		memcmp(VARDATA_ANY(left), VARDATA_ANY(right), Min(VARSIZE_ANY_EXHDR(left), VARSIZE_ANY_EXHDR(right)));
+
+	return order != 0 ? order : (int) VARSIZE_ANY_EXHDR(left) - (int) VARSIZE_ANY_EXHDR(right);
+}
+
 /* What speaks against an amount, or NULL; its form with two decimals. */
 static const char *
 check_amount(Datum value, Datum *rounded)

@@ -11,6 +11,7 @@
 
 #include "access/htup_details.h"
 #include "approve.h"
+#include "batch.h"
 #include "caller.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
@@ -91,7 +92,9 @@ static const struct
 	Shortcut at_once;
 } shortcuts[] = {
 	{"register", register_at_once},
+	{"register_batch", register_batch_at_once},
 	{"approve", approve_at_once},
+	{"approve_batch", approve_batch_at_once},
 };
 
 /* What a call site of a public function remembers between calls. */

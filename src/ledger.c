@@ -281,10 +281,30 @@ ledger_give(text *merchant_id, Datum amount)
 	write_delta(PointerGetDatum(merchant_id), amount, NULL, (Datum) 0);
 }
 
-/* Writes one transfer of a payout. The amount has two decimals; history is the head of the payout's history. */
+void
+ledger_insert_set(const RowSet *transfers)
+{
+	bool was_writing = writing;
+
+	writing = true;
+	PG_TRY();
+	{
+		row_set_insert(transfers);
+	}
+	PG_FINALLY();
+	{
+		writing = was_writing;
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Writes one transfer of a payout, or adds it to a set (unless NULL). The amount has two decimals; history is the head of
+ * the payout's history.
+ */
 static void
-post(Datum merchant_id, Datum txid, const char *kind, const char *debit, const char *credit, Datum amount,
-	 Datum history)
+post_to(RowSet *set, Datum merchant_id, Datum txid, const char *kind, const char *debit, const char *credit,
+		Datum amount, Datum history)
 {
 	pg_uuid_t id;
 	Datum values[] = {merchant_id,
@@ -305,7 +325,17 @@ post(Datum merchant_id, Datum txid, const char *kind, const char *debit, const c
 	/* Before the id, whose time then is later than the transaction's number: chain.sql relies on it. */
 	(void) GetCurrentTransactionId();
 	identifier_uuid(&id);
-	insert_row("transfer", lengthof(values), values, nulls);
+	if (set != NULL)
+		row_set_add(set, values, nulls);
+	else
+		insert_row("transfer", lengthof(values), values, nulls);
+}
+
+static void
+post(Datum merchant_id, Datum txid, const char *kind, const char *debit, const char *credit, Datum amount,
+	 Datum history)
+{
+	post_to(NULL, merchant_id, txid, kind, debit, credit, amount, history);
 }
 
 static bool
@@ -387,6 +417,14 @@ ledger_take_set(Datum merchant_id, int count, LedgerShare *shares, const Datum *
 	crash_point("taken_before_delta");
 	if (take.amount > 0)
 		write_delta(merchant_id, from_cents(-take.amount), &take.day, from_cents(take.day_amount));
+}
+
+void
+ledger_add_taken(RowSet *transfers, Datum merchant_id, Datum txid, Datum amount, Datum fee, Datum history)
+{
+	post_to(transfers, merchant_id, txid, "deduct", "available", "in_transit", amount, history);
+	if (is_positive(fee))
+		post_to(transfers, merchant_id, txid, "fee", "available", "fee", fee, history);
 }
 
 void

@@ -6,6 +6,7 @@
 #define PAYOUT_LEDGER_H
 
 #include "executor/spi.h"
+#include "row_set.h"
 
 /*
  * Takes amount from what the merchant may still take, atomically: PY001 when it is too little. It may count to the
@@ -43,10 +44,14 @@ typedef struct LedgerShare
 } LedgerShare;
 
 /*
- * Takes for many payouts of a merchant at once, in their order those that fit, and writes one delta. The caller writes
- * their transfers.
+ * Takes for many payouts of a merchant at once, in their order those that fit, and writes one delta. The caller adds the
+ * transfers of each that fitted to a set of payout.transfer (as deduct would write them), and has them all written.
  */
 extern void ledger_take_set(Datum merchant_id, int count, LedgerShare *shares, const Datum *daily_total_max);
+
+extern void ledger_add_taken(RowSet *transfers, Datum merchant_id, Datum txid, Datum amount, Datum fee,
+							 Datum history);
+extern void ledger_insert_set(const RowSet *transfers);
 
 /* An amount (numeric, at most two decimals) in hundredths. */
 extern int64 ledger_to_cents(Datum amount);

@@ -31,19 +31,14 @@
 
 PG_FUNCTION_INFO_V1(payout_move);
 
-static bool done_by_set = false;
+static bool done_by_set = false; /* what is updated now was completed by move_set_add */
 
 typedef struct Move
 {
 	PayoutRow old;
 	PayoutRow new;
+	MoveSet *set; /* NULL: the payout moves by itself */
 } Move;
-
-void
-move_by_set(bool on)
-{
-	done_by_set = on;
-}
 
 /* The new version as it is by now. */
 static Datum
@@ -109,9 +104,12 @@ note(Move *move, HistoryRow *row, const char *event, const char *from_state, con
 static void
 tell(Move *move, HistoryRow *row, const Policy *policy, const char *event)
 {
-	history_write(row);
+	if (move->set != NULL)
+		row_set_add(&move->set->history, row->values, row->nulls);
+	else
+		history_write(row);
 	if (event != NULL)
-		owe_notification(&move->new, policy, event);
+		owe_notification(&move->new, policy, event, move->set != NULL ? &move->set->notifications : NULL);
 }
 
 /* An approval where the merchant's options restrict who gives it: whether this role may, and what else is missing. */
@@ -150,7 +148,10 @@ move_money(Move *move, const char *money, const Policy *policy)
 	{
 		Datum fee = policy_fee(policy, payout_row_text(&move->new, METHOD), amount);
 
-		ledger_deduct(merchant_id, txid, amount, fee, policy_daily_total(policy), history);
+		if (move->set != NULL)
+			ledger_add_taken(&move->set->transfers, merchant_id, txid, amount, fee, history);
+		else
+			ledger_deduct(merchant_id, txid, amount, fee, policy_daily_total(policy), history);
 		payout_row_set(&move->new, FEE, fee);
 	}
 	else if (strcmp(money, "settle") == 0)
@@ -186,38 +187,45 @@ stamp(Move *move, PayoutColumn column, bool is_so)
 		payout_row_set_null(&move->new, column);
 }
 
-static void
-change_state(Move *move, const Policy *policy)
+static MoveRule *
+find_rule(const Move *move)
 {
 	char *from = payout_row_text(&move->old, STATE);
 	char *to = payout_row_text(&move->new, STATE);
 	Datum key[] = {payout_row_get(&move->new, KIND), CStringGetTextDatum(from), CStringGetTextDatum(to)};
 	TupleDesc desc;
 	HeapTuple allowed = row_cached("allowed_move", "allowed_move_pkey", 3, key, &desc);
-	char *money;
-	char *event;
-	HistoryRow row;
+	MoveRule *rule = palloc(sizeof(MoveRule));
 	bool isnull;
-	bool final;
 
 	if (allowed == NULL)
 		ereport(ERROR, (errcode(PY_NOT_ALLOWED_IN_STATE),
 						errmsg("a payout in state \"%s\" cannot become \"%s\"", from, to),
 						errdetail("TXID %s.", payout_row_text(&move->new, TXID)),
 						errhint("The allowed moves stand in payout.allowed_move.")));
-	money = SPI_getvalue(allowed, desc, SPI_fnumber(desc, "money"));
-	event = SPI_getvalue(allowed, desc, SPI_fnumber(desc, "event"));
-	final = DatumGetBool(SPI_getbinval(allowed, desc, SPI_fnumber(desc, "final"), &isnull));
-	stamp(move, FINAL_AT, final);
+	rule->money = SPI_getvalue(allowed, desc, SPI_fnumber(desc, "money"));
+	rule->event = SPI_getvalue(allowed, desc, SPI_fnumber(desc, "event"));
+	rule->final = DatumGetBool(SPI_getbinval(allowed, desc, SPI_fnumber(desc, "final"), &isnull));
+	return rule;
+}
+
+static void
+change_state(Move *move, const Policy *policy, const MoveRule *rule)
+{
+	char *from = payout_row_text(&move->old, STATE);
+	char *to = payout_row_text(&move->new, STATE);
+	HistoryRow row;
+
+	stamp(move, FINAL_AT, rule->final);
 	stamp(move, DISPUTED_AT, strcmp(to, "disputed") == 0);
 	if (strcmp(from, "registered") == 0 && strcmp(to, "rejected") != 0 && policy_is_controlled(policy))
 		control_approval(move, policy);
-	note(move, &row, event, from, to, payout_row_text(&move->new, REASON));
-	if (money != NULL)
-		move_money(move, money, policy);
-	if (final)
+	note(move, &row, rule->event, from, to, payout_row_text(&move->new, REASON));
+	if (rule->money != NULL)
+		move_money(move, rule->money, policy);
+	if (rule->final)
 		close_queues(move);
-	tell(move, &row, policy, event);
+	tell(move, &row, policy, rule->event);
 }
 
 static void
@@ -251,6 +259,61 @@ note_approval(Move *move, const Policy *policy)
 	tell(move, &row, policy, "approval.given");
 }
 
+void
+move_set_init(MoveSet *set, const Policy *policy)
+{
+	set->policy = policy;
+	set->rule = NULL;
+	row_set_init(&set->history, "payout_event");
+	row_set_init(&set->notifications, "notification");
+	row_set_init(&set->transfers, "transfer");
+}
+
+void
+move_set_add(MoveSet *set, const PayoutRow *old, PayoutRow *new)
+{
+	Move move = {.old = *old, .new = *new, .set = set};
+
+	if (set->rule == NULL)
+	{
+		MemoryContext outer = MemoryContextSwitchTo(set->history.context);
+
+		set->rule = find_rule(&move);
+		MemoryContextSwitchTo(outer);
+	}
+	change_state(&move, set->policy, set->rule);
+	*new = move.new;
+}
+
+void
+move_set_write(const MoveSet *set, int count, const HeapTuple *old, const HeapTuple *new,
+			   const bool *replaced)
+{
+	done_by_set = true;
+	PG_TRY();
+	{
+		row_set_update("payout", count, old, new, replaced);
+	}
+	PG_FINALLY();
+	{
+		done_by_set = false;
+	}
+	PG_END_TRY();
+	row_set_insert(&set->history);
+	row_set_insert(&set->notifications);
+	ledger_insert_set(&set->transfers);
+}
+
+/* Whether the new version has its history row counted already: so no statement writes it, only move_set_write. */
+static bool
+is_counted(const TriggerData *trigger)
+{
+	TupleDesc desc = RelationGetDescr(trigger->tg_relation);
+
+	return payout_row_peek(trigger->tg_newtuple, desc, EVENTS) ==
+		   payout_row_peek(trigger->tg_trigtuple, desc, EVENTS) + 1;
+}
+
 /* Trigger before each payout that is updated. */
 Datum
 payout_move(PG_FUNCTION_ARGS)
@@ -263,9 +326,10 @@ payout_move(PG_FUNCTION_ARGS)
 	bool approved;
 	bool moved;
 
-	if (done_by_set)
+	if (done_by_set && is_counted(trigger))
 		return PointerGetDatum(new);
 	move = palloc(sizeof(Move));
+	move->set = NULL;
 	payout_row_read(&move->old, RelationGetDescr(trigger->tg_relation), trigger->tg_trigtuple);
 	payout_row_read(&move->new, RelationGetDescr(trigger->tg_relation), new);
 	for (int column = 0; column < PAYOUT_CONTENT_END; column++)
@@ -282,7 +346,7 @@ payout_move(PG_FUNCTION_ARGS)
 	if (checked)
 		note_account_check(move, &policy);
 	if (moved)
-		change_state(move, &policy);
+		change_state(move, &policy, find_rule(move));
 	else if (approved)
 		note_approval(move, &policy);
 	return PointerGetDatum(

@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "argument.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -45,12 +46,7 @@ typedef struct Step
 static int
 by_txid(const void *a, const void *b)
 {
-	text *left = DatumGetTextPP(((const Step *) a)->values[STEP_TXID]);
-	text *right = DatumGetTextPP(((const Step *) b)->values[STEP_TXID]);
-	int order =
-		memcmp(VARDATA_ANY(left), VARDATA_ANY(right), Min(VARSIZE_ANY_EXHDR(left), VARSIZE_ANY_EXHDR(right)));
-
-	return order != 0 ? order : (int) VARSIZE_ANY_EXHDR(left) - (int) VARSIZE_ANY_EXHDR(right);
+	return argument_compare(((const Step *) a)->values[STEP_TXID], ((const Step *) b)->values[STEP_TXID]);
 }
 
 /* The steps in their order; their number. */

@@ -47,17 +47,6 @@ end
 $$;
 comment on function payout.masked(text) is 'the value with all but its last four characters hidden';
 
-create function payout.is_told(p_merchant_id text, p_event text) returns boolean
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-	return (select m.notify_url is not null and payout.option('merchant', m.options, 'notify_events') ? p_event
-			from payout.merchant m where m.merchant_id = p_merchant_id);
-end
-$$;
-comment on function payout.is_told(text, text) is 'whether the merchant wants to be told of such events, and can be';
-
 -- The content of a payout never changes; what does is taken from the notification.
 create function payout.notification_body(n payout.notification, p payout.payout) returns text
 language plpgsql stable

@@ -34,7 +34,7 @@ is_wanted(const Policy *policy, const char *event)
 }
 
 void
-owe_notification(const PayoutRow *row, const Policy *policy, const char *event)
+owe_notification(const PayoutRow *row, const Policy *policy, const char *event, RowSet *set)
 {
 	/* The columns of payout.notification in their order; PAYOUT_COLUMN_COUNT: none of the payout's. */
 	static const PayoutColumn columns[] = {MERCHANT_ID,

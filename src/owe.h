@@ -6,8 +6,12 @@
 
 #include "payout_row.h"
 #include "policy.h"
+#include "row_set.h"
 
-/* Owes the merchant a notification of the payout's event, which its last history row is, if it wants those. */
-extern void owe_notification(const PayoutRow *row, const Policy *policy, const char *event);
+/*
+ * Owes the merchant a notification of the payout's event, which its last history row is, if it wants those. It is written
+ * at once, or added to a set (unless NULL).
+ */
+extern void owe_notification(const PayoutRow *row, const Policy *policy, const char *event, RowSet *set);
 
 #endif /* PAYOUT_OWE_H */

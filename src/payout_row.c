@@ -91,6 +91,15 @@ payout_row_read(PayoutRow *row, TupleDesc desc, HeapTuple tuple)
 	heap_deform_tuple(tuple, desc, row->values, row->nulls);
 }
 
+int32
+payout_row_peek(HeapTuple tuple, TupleDesc desc, PayoutColumn column)
+{
+	bool isnull;
+
+	find_places(desc);
+	return DatumGetInt32(heap_getattr(tuple, place[column] + 1, desc, &isnull));
+}
+
 Datum
 payout_row_get(const PayoutRow *row, PayoutColumn column)
 {

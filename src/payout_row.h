@@ -76,6 +76,9 @@ extern void payout_row_init(PayoutRow *row, TupleDesc desc);
 /* The version that the tuple is. */
 extern void payout_row_read(PayoutRow *row, TupleDesc desc, HeapTuple tuple);
 
+/* A whole number of a tuple of payout.payout; the column is never null. */
+extern int32 payout_row_peek(HeapTuple tuple, TupleDesc desc, PayoutColumn column);
+
 /* A column; undefined where it is null. */
 extern Datum payout_row_get(const PayoutRow *row, PayoutColumn column);
 

@@ -2,11 +2,7 @@
  * row.c: single rows without the planner and the start of an executor, which cost several times what the row does.
  *
  * Writing goes the way of replication's apply worker (ExecSimpleRelationInsert and its sisters), so nothing is left out
- * that INSERT and UPDATE do. What that way needs to know of a table (its triggers, its checks, the predicates of its
- * indexes, all read and compiled) is kept for the session, as a Target. A target is made anew when the table or one of its
- * indexes has changed, and after any error, which may have left pins in its slots that are no longer ours. Relations are
- * opened and locked for each row, as by a statement, but only those indexes that the row enters: most of a payout's are
- * partial, and most updates enter none (HOT). Opening them all took a tenth of a payout's time.
+ * that INSERT and UPDATE do. What that way needs to know of a table is kept (row_target.c).
  *
  * Rights are not checked: the callers act for the extension's owner.
  */
@@ -14,238 +10,23 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "commands/trigger.h"
-#include "compat.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "row.h"
+#include "row_target.h"
 #include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/fmgroids.h"
-#include "utils/inval.h"
-#include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#define TARGETS_MAX 8
-
-typedef struct Target
-{
-	Oid table;
-	MemoryContext context; /* holds all of it */
-	EState *estate;
-	EPQState epq;
-	RangeTblEntry *rte;
-	ResultRelInfo *result;
-	TupleTableSlot *slot;
-	TupleTableSlot *old_slot;
-	Oid *indexes;
-	int index_count;
-	bool stale;
-	bool in_use;
-} Target;
-
-static Target *kept[TARGETS_MAX]; /* NULL: free */
-
-Oid
-row_relation(const char *name)
-{
-	Oid oid = get_relname_relid(name, get_namespace_oid("payout", false));
-
-	if (!OidIsValid(oid))
-		elog(ERROR, "relation payout.%s is missing", name);
-	return oid;
-}
-
-/* A relation has changed, or with InvalidOid any may have. */
 static void
-mark_stale(Datum arg, Oid relation)
-{
-	for (int i = 0; i < TARGETS_MAX; i++)
-	{
-		bool concerned = kept[i] != NULL && (!OidIsValid(relation) || relation == kept[i]->table);
-
-		for (int j = 0; kept[i] != NULL && j < kept[i]->index_count; j++)
-			concerned = concerned || relation == kept[i]->indexes[j];
-		if (concerned)
-			kept[i]->stale = true;
-	}
-}
-
-/* The slots have a description of their own, as that of the relation may only be held by a transaction. */
-static void
-make_slots(Target *target, Relation rel)
-{
-	TupleDesc desc = CreateTupleDescCopyConstr(RelationGetDescr(rel));
-
-	target->slot = ExecInitExtraTupleSlot(target->estate, desc, table_slot_callbacks(rel));
-	target->old_slot = ExecInitExtraTupleSlot(target->estate, desc, table_slot_callbacks(rel));
-	target->result->ri_TrigOldSlot = ExecInitExtraTupleSlot(target->estate, desc, table_slot_callbacks(rel));
-}
-
-/* What the executor asks for which columns an UPDATE changes. */
-static RangeTblEntry *
-make_range_table(EState *estate, Relation rel)
-{
-	RangeTblEntry *rte = makeNode(RangeTblEntry);
-
-	rte->rtekind = RTE_RELATION;
-	rte->relid = RelationGetRelid(rel);
-	rte->relkind = rel->rd_rel->relkind;
-	rte->rellockmode = RowExclusiveLock;
-	compat_set_permissions(rte);
-	compat_init_range_table(estate, rte);
-	return rte;
-}
-
-static void
-close_indexes(Target *target)
-{
-	ExecCloseIndices(target->result);
-	for (int i = 0; i < target->index_count; i++)
-		target->result->ri_IndexRelationDescs[i] = NULL;
-	/* what is not open does not concern the executor */
-	target->result->ri_NumIndices = 0;
-}
-
-/* The relation is open. */
-static Target *
-make_target(Relation rel)
-{
-	MemoryContext context =
-		AllocSetContextCreate(TopMemoryContext, "payout row target", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext outer = MemoryContextSwitchTo(context);
-	Target *target = palloc0(sizeof(Target));
-	ResultRelInfo *result = makeNode(ResultRelInfo);
-
-	target->table = RelationGetRelid(rel);
-	target->context = context;
-	target->estate = CreateExecutorState();
-	MemoryContextSetParent(target->estate->es_query_cxt, context);
-	target->rte = make_range_table(target->estate, rel);
-	target->result = result;
-	InitResultRelInfo(result, rel, 1, NULL, 0);
-	for (int i = 0; result->ri_TrigDesc != NULL && i < result->ri_TrigDesc->numtriggers; i++)
-		fmgr_info_cxt(result->ri_TrigDesc->triggers[i].tgfoid, &result->ri_TrigFunctions[i], context);
-	make_slots(target, rel);
-	EvalPlanQualInit(&target->epq, target->estate, NULL, NIL, -1);
-	ExecOpenIndices(result, true);
-	target->index_count = result->ri_NumIndices;
-	target->indexes = palloc(Max(target->index_count, 1) * sizeof(Oid));
-	for (int i = 0; i < target->index_count; i++)
-		target->indexes[i] = RelationGetRelid(result->ri_IndexRelationDescs[i]);
-	close_indexes(target);
-	MemoryContextSwitchTo(outer);
-	return target;
-}
-
-/* The kept target of a table that can be used as it is, or NULL. Those that cannot are let go. */
-static Target *
-find_kept(Oid table)
-{
-	static bool registered = false;
-	Target *found = NULL;
-
-	if (!registered)
-		CacheRegisterRelcacheCallback(mark_stale, (Datum) 0);
-	registered = true;
-	for (int i = 0; i < TARGETS_MAX; i++)
-	{
-		if (kept[i] == NULL || kept[i]->in_use)
-			continue;
-		if (kept[i]->stale)
-		{
-			MemoryContextDelete(kept[i]->context);
-			kept[i] = NULL;
-		}
-		else if (kept[i]->table == table)
-			found = kept[i];
-	}
-	return found;
-}
-
-/* Keeps a new target, if there is a place and no other of its table is in use further up. */
-static void
-keep(Target *target)
-{
-	int place = -1;
-
-	for (int i = 0; i < TARGETS_MAX; i++)
-	{
-		if (kept[i] == NULL)
-			place = i;
-		else if (kept[i]->table == target->table)
-			return;
-	}
-	if (place >= 0)
-		kept[place] = target;
-}
-
-static bool
-is_kept(const Target *target)
-{
-	for (int i = 0; i < TARGETS_MAX; i++)
-		if (kept[i] == target)
-			return true;
-	return false;
-}
-
-static void
-forget(Target *target)
-{
-	for (int i = 0; i < TARGETS_MAX; i++)
-		if (kept[i] == target)
-			kept[i] = NULL;
-	MemoryContextDelete(target->context);
-}
-
-static Target *
-open_target(const char *table, int columns)
-{
-	/* Locking tells of what has changed. */
-	Relation rel = table_open(row_relation(table), RowExclusiveLock);
-	Target *target = find_kept(RelationGetRelid(rel));
-
-	if (columns != RelationGetNumberOfAttributes(rel))
-		elog(ERROR, "payout.%s has %d columns, not %d", table, RelationGetNumberOfAttributes(rel), columns);
-	if (target == NULL)
-	{
-		target = make_target(rel);
-		keep(target);
-	}
-	target->result->ri_RelationDesc = rel;
-	target->in_use = true;
-	target->estate->es_snapshot = GetActiveSnapshot();
-	target->estate->es_output_cid = GetCurrentCommandId(true);
-	AfterTriggerBeginQuery();
-	return target;
-}
-
-static void
-close_target(Target *target)
-{
-	Relation rel = target->result->ri_RelationDesc;
-
-	ExecClearTuple(target->slot);
-	ExecClearTuple(target->old_slot);
-	ExecClearTuple(target->result->ri_TrigOldSlot);
-	ResetPerTupleExprContext(target->estate);
-	target->estate->es_snapshot = InvalidSnapshot;
-	table_close(rel, NoLock);
-	target->in_use = false;
-	if (!is_kept(target))
-		forget(target);
-}
-
-static void
-fill_slot(Target *target, const Datum *values, const bool *nulls)
+fill_slot(RowTarget *target, const Datum *values, const bool *nulls)
 {
 	TupleTableSlot *slot = target->slot;
 	int columns = slot->tts_tupleDescriptor->natts;
@@ -256,60 +37,12 @@ fill_slot(Target *target, const Datum *values, const bool *nulls)
 	ExecStoreVirtualTuple(slot);
 }
 
-/* Whether the row in the slot belongs into an index. */
-static bool
-belongs(Target *target, IndexInfo *index)
-{
-	ExprContext *context = GetPerTupleExprContext(target->estate);
-
-	if (index->ii_Predicate == NIL)
-		return true;
-	if (index->ii_PredicateState == NULL)
-		index->ii_PredicateState = ExecPrepareQual(index->ii_Predicate, target->estate);
-	context->ecxt_scantuple = target->slot;
-	return ExecQual(index->ii_PredicateState, context);
-}
-
-/*
- * Enters the row in the slot, which is in the table already, into its indexes. With conflict, a key that may be taken is
- * told there; else it is an error. No constraint of ours is deferrable, so the answer matters to triggers alone.
- */
-static List *
-enter_indexes(Target *target, bool update, bool *conflict)
-{
-	ResultRelInfo *result = target->result;
-	List *recheck;
-
-	result->ri_NumIndices = target->index_count;
-	for (int i = 0; i < target->index_count; i++)
-		if (belongs(target, result->ri_IndexRelationInfo[i]))
-			result->ri_IndexRelationDescs[i] = index_open(target->indexes[i], RowExclusiveLock);
-	recheck = compat_insert_index_tuples(result, target->slot, target->estate, update, conflict);
-	close_indexes(target);
-	return recheck;
-}
-
-/* A trigger may have refused it silently: then the row in the slot has no place. */
-static bool
-is_written(const Target *target)
-{
-	return ItemPointerIsValid(&target->slot->tts_tid);
-}
-
-static void
-insert(Target *target)
-{
-	ExecSimpleRelationInsert(target->result, target->estate, target->slot);
-	if (is_written(target))
-		(void) enter_indexes(target, false, NULL);
-}
-
 /*
  * As the executor does it for ON CONFLICT DO NOTHING, but for its look into the unique indexes beforehand: the insertion
  * meets whatever is there anyway, and is taken back then. Only a repeat pays for that, with a dead row.
  */
 static bool
-insert_if_new(Target *target)
+insert_if_new(RowTarget *target)
 {
 	ResultRelInfo *result = target->result;
 	EState *estate = target->estate;
@@ -325,31 +58,12 @@ insert_if_new(Target *target)
 	ExecConstraints(result, slot, estate);
 	token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
 	table_tuple_insert_speculative(rel, slot, estate->es_output_cid, 0, NULL, token);
-	recheck = enter_indexes(target, false, &conflict);
+	recheck = row_target_enter(target, slot, false, &conflict);
 	table_tuple_complete_speculative(rel, slot, token, !conflict);
 	SpeculativeInsertionLockRelease(GetCurrentTransactionId());
 	if (!conflict)
 		ExecARInsertTriggers(estate, result, slot, recheck, NULL);
 	return !conflict;
-}
-
-static void
-update(Target *target, HeapTuple old, const bool *replaced)
-{
-	Bitmapset *columns = NULL;
-
-	for (int i = 0; i < target->slot->tts_tupleDescriptor->natts; i++)
-		if (replaced[i])
-			columns = bms_add_member(columns, i + 1 - FirstLowInvalidHeapAttributeNumber);
-	compat_set_updated_columns(target->estate, target->rte, columns);
-	for (int i = 0; i < target->index_count; i++)
-		target->result->ri_IndexRelationInfo[i]->ii_CheckedUnchanged = false;
-	ExecForceStoreHeapTuple(old, target->old_slot, false);
-	target->old_slot->tts_tid = old->t_self;
-	ExecSimpleRelationUpdate(target->result, target->estate, &target->epq, target->old_slot, target->slot);
-	if (is_written(target) && !HeapTupleIsHeapOnly(ExecFetchSlotHeapTuple(target->slot, false, NULL)))
-		(void) enter_indexes(target, true, NULL);
-	compat_set_updated_columns(target->estate, target->rte, NULL);
 }
 
 typedef enum Writing
@@ -361,23 +75,23 @@ typedef enum Writing
 
 /* Whether the row was written. A target that met an error is not used again. */
 static pg_noinline bool
-write_slot(Target *target, Writing writing, HeapTuple old, const bool *replaced)
+write_slot(RowTarget *target, Writing writing, HeapTuple old, const bool *replaced)
 {
 	bool volatile written = true;
 
 	PG_TRY();
 	{
 		if (writing == UPDATE_ROW)
-			update(target, old, replaced);
+			row_target_update(target, old, replaced);
 		else if (writing == INSERT_ROW)
-			insert(target);
+			row_target_insert(target);
 		else
 			written = insert_if_new(target);
 		AfterTriggerEndQuery(target->estate);
 	}
 	PG_CATCH();
 	{
-		forget(target);
+		row_target_forget(target);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -389,16 +103,16 @@ static HeapTuple
 write_row(const char *table, Writing writing, int columns, const Datum *values, const bool *nulls,
 		  HeapTuple old, const bool *replaced)
 {
-	Target *target;
+	RowTarget *target;
 	HeapTuple written = NULL;
 
 	PreventCommandIfReadOnly(writing == UPDATE_ROW ? "UPDATE" : "INSERT");
 	PushActiveSnapshot(GetTransactionSnapshot());
-	target = open_target(table, columns);
+	target = row_target_open(table, columns);
 	fill_slot(target, values, nulls);
 	if (write_slot(target, writing, old, replaced) && writing != INSERT_ROW)
 		written = ExecCopySlotHeapTuple(target->slot);
-	close_target(target);
+	row_target_close(target);
 	PopActiveSnapshot();
 	CommandCounterIncrement();
 	return written;
@@ -426,7 +140,7 @@ TupleDesc
 row_describe(const char *table)
 {
 	Relation rel = table_open(row_relation(table), RowExclusiveLock);
-	TupleDesc desc = RelationGetDescr(rel);
+	TupleDesc desc = row_description(rel);
 
 	table_close(rel, NoLock);
 	return desc;
@@ -459,36 +173,8 @@ row_fetch(const char *table, const char *index, int keys, const Datum *key, Tupl
 	PushActiveSnapshot(GetTransactionSnapshot());
 	tuple = row_scan(rel, index, keys, key);
 	PopActiveSnapshot();
-	*desc = RelationGetDescr(rel);
+	*desc = row_description(rel);
 	table_close(rel, NoLock);
-	return tuple;
-}
-
-/* Locks the row at this place; its newest version, or NULL when it is gone. */
-static HeapTuple
-lock(Relation rel, ItemPointer place)
-{
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	HeapTuple tuple = NULL;
-	TM_FailureData failure;
-
-	switch (table_tuple_lock(rel, place, GetActiveSnapshot(), slot, GetCurrentCommandId(false),
-							 LockTupleNoKeyExclusive, LockWaitBlock,
-							 IsolationUsesXactSnapshot() ? 0 : TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure))
-	{
-		case TM_Ok:
-			tuple = ExecCopySlotHeapTuple(slot);
-			break;
-		case TM_Updated:
-		case TM_Deleted:
-			if (IsolationUsesXactSnapshot())
-				ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-								errmsg("could not serialize access due to concurrent update")));
-			break;
-		default:
-			elog(ERROR, "a row of payout.%s could not be locked", RelationGetRelationName(rel));
-	}
-	ExecDropSingleTupleTableSlot(slot);
 	return tuple;
 }
 
@@ -503,9 +189,14 @@ row_lock(const char *table, const char *index, int keys, const Datum *key, Tuple
 	PushActiveSnapshot(GetTransactionSnapshot());
 	tuple = row_scan(rel, index, keys, key);
 	if (tuple != NULL)
-		tuple = lock(rel, &tuple->t_self);
+	{
+		TupleTableSlot *slot = table_slot_create(rel, NULL);
+
+		tuple = row_target_lock(rel, &tuple->t_self, slot);
+		ExecDropSingleTupleTableSlot(slot);
+	}
 	PopActiveSnapshot();
-	*desc = RelationGetDescr(rel);
+	*desc = row_description(rel);
 	table_close(rel, NoLock);
 	return tuple;
 }

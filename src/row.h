@@ -17,13 +17,18 @@ extern Oid row_relation(const char *name);
 /* What row_fetch finds, in an open table, under the active snapshot. */
 extern HeapTuple row_scan(Relation rel, const char *index, int keys, const Datum *key);
 
+/*
+ * The columns of an open table, as long as its lock is held: until the transaction ends. They need no release, and callers
+ * may hold them while the table is closed.
+ */
+extern TupleDesc row_description(Relation rel);
+
 /* The columns of payout.TABLE, which stays locked for writing rows until the transaction ends. */
 extern TupleDesc row_describe(const char *table);
 
 /*
  * The row of payout.TABLE whose first key columns equal the given texts, by the index; NULL when there is none. The
- * index's columns are of type text with collation "C". The tuple is palloc'ed; *desc stays valid while the transaction
- * holds its lock on the table.
+ * index's columns are of type text with collation "C". The tuple is palloc'ed; *desc is row_description.
  */
 extern HeapTuple row_fetch(const char *table, const char *index, int keys, const Datum *key, TupleDesc *desc);
 
