@@ -57,6 +57,7 @@ C_FILES = \
 	worker \
 	turn \
 	claim \
+	reserve \
 	record \
 	expire \
 	fold \
@@ -79,6 +80,7 @@ C_FILES = \
 	event_loop \
 	http \
 	http_transfer \
+	http_socket \
 	http_guard \
 	http_address
 

@@ -103,6 +103,7 @@ load(BankChannel *channel, HeapTuple row, TupleDesc desc, const char *version)
 	Jsonb *options = DatumGetJsonbPCopy(SPI_getbinval(row, desc, 6, &isnull));
 	char *encoding = json_text(options, "signature_encoding", NULL);
 	char *ms = json_text(options, "timestamp_ms", NULL);
+	char *mode = json_text(options, "mode", NULL);
 
 	wipe(channel->private_key);
 	wipe(channel->client_secret);
@@ -110,6 +111,7 @@ load(BankChannel *channel, HeapTuple row, TupleDesc desc, const char *version)
 		MemoryContextDelete(channel->context);
 	channel->context = context;
 	channel->version = pstrdup(version);
+	channel->version_no++;
 	channel->protocol = protocol_find(SPI_getvalue(row, desc, 2));
 	channel->base_url = SPI_getvalue(row, desc, 3);
 	channel->client_id = json_text(options, "client_id", NULL);
@@ -123,6 +125,7 @@ load(BankChannel *channel, HeapTuple row, TupleDesc desc, const char *version)
 		encoding != NULL && strcmp(encoding, "hex") == 0 ? SNAP_ENCODING_HEX : SNAP_ENCODING_BASE64;
 	channel->timestamp_ms = ms != NULL && strcmp(ms, "true") == 0;
 	channel->in_flight_max = option_int(options, "in_flight_max");
+	channel->sends_bulks = mode != NULL && strcmp(mode, "bulk") == 0;
 	channel->connect_timeout_ms = option_int(options, "connect_timeout_ms");
 	channel->request_timeout_ms = option_int(options, "request_timeout_ms");
 	channel->private_key = open_secret(row, desc, 7, channel->channel_id, "private_key");
@@ -138,6 +141,8 @@ add_channel(const char *channel_id)
 
 	strlcpy(channel->channel_id, channel_id, sizeof(channel->channel_id));
 	dlist_init(&channel->waiting);
+	for (int lane = 0; lane < BANK_LANES; lane++)
+		dlist_init(&channel->reserve[lane]);
 	dlist_push_tail(&channels, &channel->node);
 	return channel;
 }

@@ -47,13 +47,19 @@ typedef struct BankChannel
 	int in_flight_max;
 	int connect_timeout_ms;
 	int request_timeout_ms;
+	bool sends_bulks;
 
 	/* lives on over versions */
+	int version_no;
 	char *token; /* in TopMemoryContext; NULL: none */
 	int64 token_ends_ms;
 	bool token_asked;
-	dlist_head waiting; /* exchanges that wait for the token */
-	int in_flight[BANK_LANES];
+	int64 fresh_until_ms;			/* only new connections until then; 0: kept ones too */
+	dlist_head waiting;				/* exchanges that wait for the token */
+	int in_flight[BANK_LANES];		/* claimed and not recorded */
+	int on_wire[BANK_LANES];		/* of those, sent and not answered */
+	double answer_ms[BANK_LANES];	/* how long answers took of late; 0: not known */
+	dlist_head reserve[BANK_LANES]; /* exchanges that wait for a place on the wire */
 } BankChannel;
 
 /* Reads the table anew if it has changed. Needs a transaction and SPI. Channels keep their address for the life of the worker. */

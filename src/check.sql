@@ -52,7 +52,11 @@ begin
 	from unnest(ended) e where e.outcome = 'refused_for_now' and e.class = 'stop';
 	perform payout.believe(array_agg(row(e.merchant_id, e.txid, e.answer, e.started_at, e.response_code, e.more,
 		concat_ws(' ', 'status inquiry:', e.answer, e.response_code, nullif(e.excerpt, '')))::payout.bank_word))
-	from unnest(ended) e;
+	from unnest(ended) e where e.class is not null;
+	-- What was claimed and never started (reserve.c).
+	update payout.payout p set status_due_at = payout.clock()
+	from unnest(ended) e
+	where e.class is null and p.merchant_id = e.merchant_id and p.txid = e.txid and p.state in ('processing', 'suspect', 'paid');
 	return coalesce(cardinality(ended), 0);
 end
 $$;

@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "crash_point.h"
 #include "executor/spi.h"
+#include "reserve.h"
 #include "settings.h"
 #include "turn.h"
 #include "utils/array.h"
@@ -23,12 +24,11 @@
 static int64 lane_pause_until_ms[BANK_LANES + 1];
 static bool expiry_is_due = false;
 
-/* Free places of a channel in a lane. Sets *rests_until_ms where its host rests. */
+/* Free places of a channel in a lane, reserve included. Sets *rests_until_ms where its host rests. */
 static int
 free_places(BankChannel *channel, Lane lane, int64 *rests_until_ms)
 {
-	int places = Min(payout_max_in_flight - exchange_in_flight(lane),
-					 channel->in_flight_max - channel->in_flight[lane]);
+	int places = reserve_places(channel, lane);
 
 	if (!channel->seen || channel->paused || channel->protocol == NULL || !http_can_start())
 		return 0;
@@ -146,7 +146,7 @@ claim_parts(int parts, dlist_head *claimed)
 	has_claimed = !dlist_is_empty(claimed);
 	if (mutation("send_before_commit"))
 	{
-		exchange_start_all(claimed);
+		reserve_take(claimed);
 		for (int i = 0; i < 20; i++, pg_usleep(1000))
 			http_pump();
 	}

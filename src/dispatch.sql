@@ -233,7 +233,11 @@ begin
 	if outcome = 'no' and b.was_unknown then
 		outcome := 'unknown';
 	end if;
-	if outcome in ('refused_for_now', 'not_sent') then
+	if p_class is null then
+		-- It was claimed and never started (reserve.c): as if it had not been claimed.
+		update payout.batch set state = 'open', due_at = started, tries = b.tries - 1
+		where channel_id = p_channel_id and batch_id = b.batch_id;
+	elsif outcome in ('refused_for_now', 'not_sent') then
 		retry_at := case when p_class = 'auth' and b.tries = 1 then started else started + payout.backoff('dispatch', b.tries) end;
 		if outcome = 'refused_for_now' then
 			perform payout.refuse_for_now(p_channel_id, p_class, p_response_code, p_excerpt, retry_at);

@@ -1,7 +1,7 @@
 /*
  * exchange.c: one HTTP exchange of the worker, from its claim to its record.
  *
- * Invariant kept here: exchange_start_all() runs only after the transaction that wrote the attempts has committed; so
+ * Invariant kept here: exchange_start() runs only after the transaction that wrote the attempts has committed; so
  * no byte leaves that the tables do not know of. It is the only caller of http_start() for banks and merchants.
  *
  * An exchange with a bank that has no valid token waits in its channel's list while one token request is under way.
@@ -16,9 +16,18 @@
 #include "exchange.h"
 #include "utils/memutils.h"
 
+#define ANSWERS_AVERAGED 8
+
+/*
+ * After an exchange without an answer its bank gets new connections for a while, until the one that may be dead has become
+ * too old for orders. (HTTP/2 does not close it for the sake of one request.)
+ */
+#define FRESH_MS 3000
+
 /* Ended without having been sent; exchange_collect() hands them out. */
 static dlist_head ended_early = DLIST_STATIC_INIT(ended_early);
 static int in_flight[LANE_TOKEN + 1];
+static int on_wire[LANE_TOKEN + 1];
 
 /* A row of payout.under_way that we have written: it can go when none of its attempts is under way any more. */
 typedef struct ExchangeClaim
@@ -39,6 +48,8 @@ exchange_new(Lane lane, BankChannel *channel)
 	exchange->context = context;
 	exchange->lane = lane;
 	exchange->channel = channel;
+	exchange->channel_version = channel != NULL ? channel->version_no : 0;
+	exchange->claimed_ms = payout_unix_ms();
 	exchange->early = OUTCOME_NOT_SENT;
 	exchange->early_class = SNAP_UNKNOWN;
 	exchange_take_place(exchange);
@@ -61,9 +72,30 @@ exchange_take_place(Exchange *exchange)
 	exchange->has_place = true;
 }
 
+static void
+take_wire(Exchange *exchange)
+{
+	exchange->on_wire = true;
+	on_wire[exchange->lane]++;
+	if (exchange->channel != NULL && exchange->lane < BANK_LANES)
+		exchange->channel->on_wire[exchange->lane]++;
+}
+
+static void
+leave_wire(Exchange *exchange)
+{
+	if (!exchange->on_wire)
+		return;
+	exchange->on_wire = false;
+	on_wire[exchange->lane]--;
+	if (exchange->channel != NULL && exchange->lane < BANK_LANES)
+		exchange->channel->on_wire[exchange->lane]--;
+}
+
 void
 exchange_leave_place(Exchange *exchange)
 {
+	leave_wire(exchange);
 	if (exchange->has_place)
 		count_place(exchange, -1);
 	exchange->has_place = false;
@@ -85,6 +117,12 @@ int
 exchange_in_flight(Lane lane)
 {
 	return in_flight[lane];
+}
+
+int
+exchange_on_wire(Lane lane)
+{
+	return on_wire[lane];
 }
 
 void
@@ -236,6 +274,8 @@ send(Exchange *exchange, const char *url, const char *body, List *headers, char 
 	request.ca_file = channel != NULL ? channel->ca_file : NULL;
 	request.client_certificate = channel != NULL ? channel->client_certificate : NULL;
 	request.money = exchange->lane == LANE_DISPATCH;
+	request.exact = channel != NULL;
+	request.fresh = channel != NULL && payout_unix_ms() < channel->fresh_until_ms;
 	return http_start(&request, exchange, error, error_size);
 }
 
@@ -330,13 +370,21 @@ end_token(Exchange *exchange)
 	exchange_free(exchange);
 }
 
-static void
-start(Exchange *exchange)
+void
+exchange_release(Exchange *exchange, const char *why)
+{
+	exchange->released = true;
+	end_early(exchange, OUTCOME_NOT_SENT, SNAP_UNKNOWN, why);
+}
+
+void
+exchange_start(Exchange *exchange)
 {
 	BankChannel *channel = exchange->channel;
 	char error[256];
 	MemoryContext old;
 
+	take_wire(exchange);
 	if (channel == NULL)
 	{
 		old = MemoryContextSwitchTo(exchange->context);
@@ -357,11 +405,15 @@ start(Exchange *exchange)
 		ask_token(channel);
 }
 
-void
-exchange_start_all(dlist_head *exchanges)
+/* A bank's success, of whatever it was asked: its place is free, and we know better how long answers take. */
+static void
+end_success(Exchange *exchange)
 {
-	while (!dlist_is_empty(exchanges))
-		start(dlist_container(Exchange, node, dlist_pop_head_node(exchanges)));
+	double *answer_ms = &exchange->channel->answer_ms[exchange->lane];
+	double took_ms = Max(exchange->reply.latency_ms, 1);
+
+	*answer_ms = *answer_ms == 0 ? took_ms : *answer_ms + (took_ms - *answer_ms) / ANSWERS_AVERAGED;
+	leave_wire(exchange);
 }
 
 void
@@ -381,6 +433,10 @@ exchange_collect(dlist_head *ended)
 			continue;
 		}
 		breaker_report(exchange->host, reply.end == HTTP_ANSWERED && reply.status < 500);
+		if (exchange->channel != NULL && reply.end == HTTP_UNKNOWN)
+			exchange->channel->fresh_until_ms = payout_unix_ms() + FRESH_MS;
+		if (exchange->channel != NULL && reply.end == HTTP_ANSWERED && reply.status < 300)
+			end_success(exchange);
 		dlist_push_tail(ended, &exchange->node);
 	}
 	while (!dlist_is_empty(&ended_early))

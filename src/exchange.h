@@ -18,11 +18,14 @@
 
 typedef struct Exchange
 {
-	dlist_node node;	   /* in one of the lists: to start, waiting for a token, ended */
+	dlist_node node;	   /* in one of the lists: claimed, waiting for a place, waiting for a token, ended */
 	MemoryContext context; /* of the exchange and all it points to */
 	Lane lane;
 	bool has_place;		  /* in flight */
+	bool on_wire;		  /* it was started, and its place on the wire is not free again */
 	BankChannel *channel; /* NULL: notify */
+	int channel_version;  /* that it was written for */
+	int64 claimed_ms;
 	pg_uuid_t attempt_id;
 	struct ExchangeClaim *claim; /* that wrote the attempt; NULL: none */
 	char external_id[EXTERNAL_ID_SIZE];
@@ -41,6 +44,7 @@ typedef struct Exchange
 	HttpReply reply;
 	Outcome early; /* when it ended before it was sent: OUTCOME_NOT_SENT or OUTCOME_REFUSED_FOR_NOW */
 	SnapClass early_class;
+	bool released; /* it was not even tried */
 } Exchange;
 
 /*
@@ -55,10 +59,18 @@ extern void exchange_digest(const Exchange *exchange, uint8 digest[EXCHANGE_DIGE
 /* Writes the attempts of bank exchanges in one statement, as one claim. Needs a transaction and SPI. */
 extern void exchange_save_attempts(dlist_head *exchanges, const pg_uuid_t *incarnation_id);
 
-/* Starts what may start; what cannot ends at once. No transaction may be open. Empties the list. */
-extern void exchange_start_all(dlist_head *exchanges);
+/*
+ * Starts an exchange, its attempt having been committed; one that cannot start ends at once. No transaction may be open.
+ */
+extern void exchange_start(Exchange *exchange);
 
-/* Collects what ended since the last call into the list (token exchanges are dealt with here). */
+/* An exchange that was not started ends as not sent. It counts as no try, and is due again. */
+extern void exchange_release(Exchange *exchange, const char *why);
+
+/*
+ * Collects what ended since the last call into the list (token exchanges are dealt with here). A success gives its place on
+ * the wire back; any other end keeps it until exchange_leave_place().
+ */
 extern void exchange_collect(dlist_head *ended);
 
 /* Gives the place in flight back, takes it again, unless done already. */
@@ -70,5 +82,8 @@ extern void exchange_free(Exchange *exchange);
 
 /* The number of exchanges that hold a place of the lane. */
 extern int exchange_in_flight(Lane lane);
+
+/* The number of those that are on the wire. */
+extern int exchange_on_wire(Lane lane);
 
 #endif /* PAYOUT_EXCHANGE_H */

@@ -24,8 +24,11 @@
 #include "http_transfer.h"
 #include "storage/fd.h"
 
-/* Idle connections kept. Few: they count as descriptors, and money opens a new connection each time. */
-#define CONNECTIONS_KEPT_MAX 16
+/*
+ * Idle connections kept: as many as lane dispatch has places by default, but no more than a quarter of the descriptors that
+ * the server grants for other purposes than its files, which are a third of all.
+ */
+#define CONNECTIONS_KEPT_MAX 64
 
 /* Sockets served per system call, and calls per pump, so that a pump always ends. */
 #define EVENTS_MAX 64
@@ -332,6 +335,7 @@ http_init(void)
 {
 	sigset_t saved;
 	CURLcode code;
+	int kept = Min(CONNECTIONS_KEPT_MAX, max_safe_fds / 12);
 	int i;
 
 	if (multi != NULL)
@@ -350,12 +354,12 @@ http_init(void)
 	MULTI_SET_OR_RAISE(CURLMOPT_SOCKETFUNCTION, on_socket);
 	MULTI_SET_OR_RAISE(CURLMOPT_TIMERFUNCTION, on_timer);
 	MULTI_SET_OR_RAISE(CURLMOPT_PIPELINING, (long) CURLPIPE_NOTHING);
-	MULTI_SET_OR_RAISE(CURLMOPT_MAXCONNECTS, (long) CONNECTIONS_KEPT_MAX);
+	MULTI_SET_OR_RAISE(CURLMOPT_MAXCONNECTS, (long) Max(kept, 1));
 	/* no queue inside libcurl: waiting there would eat the timeouts, so the work waits in its table */
 	MULTI_SET_OR_RAISE(CURLMOPT_MAX_TOTAL_CONNECTIONS, 0L);
 	MULTI_SET_OR_RAISE(CURLMOPT_MAX_HOST_CONNECTIONS, 0L);
 
 	/* the idle connections; those in use are counted with their transfers */
-	for (i = 0; i < CONNECTIONS_KEPT_MAX; i++)
+	for (i = 0; i < kept; i++)
 		ReserveExternalFD();
 }

@@ -19,6 +19,8 @@ typedef struct HttpRequest
 	const char *ca_file;			/* PEM; NULL: the authorities of the system */
 	const char *client_certificate; /* PEM with certificate and key; NULL: none */
 	bool money;						/* must never be sent twice without a decision of the caller */
+	bool exact;						/* must never take another request's answer for its own */
+	bool fresh;						/* on a new connection */
 } HttpRequest;
 
 typedef enum HttpEnd

@@ -12,14 +12,16 @@
  */
 #include "postgres.h"
 
-#include <sys/socket.h>
-
 #include "compat.h"
 #include "http_guard.h"
+#include "http_socket.h"
 #include "http_transfer.h"
 
 /* Banks and proxies drop idle connections after a minute or so; trying an older one is a gamble. */
 #define CONNECTION_AGE_S_MAX 45L
+
+/* Where trying it is no gamble: whole seconds, so it may be almost one more. */
+#define EXACT_CONNECTION_AGE_S_MAX 1L
 
 /* Transfers kept for the next use, with their buffers; beyond a burst of this size they are freed. */
 #define POOL_MAX 64
@@ -59,7 +61,8 @@ on_open_socket(void *user_data, curlsocktype purpose, struct curl_sockaddr *addr
 		transfer->address_refused = true;
 		return CURL_SOCKET_BAD;
 	}
-	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+	transfer->opened = true;
+	return http_socket_open(address);
 }
 
 /*
@@ -67,17 +70,16 @@ on_open_socket(void *user_data, curlsocktype purpose, struct curl_sockaddr *addr
  * does so. Hence "not called" is the proof that nothing was sent, and a second call is libcurl about to repeat
  * the request on a new connection because a kept one died without an answer; it does that silently, with POST
  * too. For money it may not. The address is judged here as well because a kept connection was opened under
- * the settings of its time.
+ * the settings of its time; and so are the bytes that may wait in it, which libcurl would take for the answer.
  */
 static int
 on_before_request(void *user_data, char *remote_address, char *local_address, int remote_port, int local_port)
 {
 	HttpTransfer *transfer = user_data;
+	const HttpEnds ends = {remote_address, remote_port, local_address, local_port};
 
-	(void) local_address;
-	(void) remote_port;
-	(void) local_port;
-
+	if (transfer->opened)
+		http_socket_connected(&ends);
 	if (transfer->money && transfer->may_have_left)
 	{
 		transfer->repeat_refused = true;
@@ -86,6 +88,11 @@ on_before_request(void *user_data, char *remote_address, char *local_address, in
 	if (!http_guard_text(remote_address, transfer->host_allowed))
 	{
 		transfer->address_refused = true;
+		return CURL_PREREQFUNC_ABORT;
+	}
+	if (transfer->exact && !transfer->opened && !http_socket_is_quiet(transfer->easy, &ends))
+	{
+		transfer->bytes_waited = true;
 		return CURL_PREREQFUNC_ABORT;
 	}
 	transfer->may_have_left = true;
@@ -285,7 +292,6 @@ set_fixed_options(CURL *easy, char *error, size_t error_size)
 	SET_OR_FAIL(easy, CURLOPT_TCP_KEEPALIVE, 1L);
 	SET_OR_FAIL(easy, CURLOPT_TCP_KEEPIDLE, 30L);
 	SET_OR_FAIL(easy, CURLOPT_TCP_KEEPINTVL, 10L);
-	SET_OR_FAIL(easy, CURLOPT_MAXAGE_CONN, CONNECTION_AGE_S_MAX);
 	SET_OR_FAIL(easy, CURLOPT_SSL_VERIFYPEER, 1L);
 	SET_OR_FAIL(easy, CURLOPT_SSL_VERIFYHOST, 2L);
 	SET_OR_FAIL(easy, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
@@ -304,6 +310,7 @@ set_callbacks(HttpTransfer *transfer, char *error, size_t error_size)
 	SET_OR_FAIL(easy, CURLOPT_NOPROGRESS, 1L);
 	SET_OR_FAIL(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
 	SET_OR_FAIL(easy, CURLOPT_OPENSOCKETDATA, transfer);
+	SET_OR_FAIL(easy, CURLOPT_CLOSESOCKETFUNCTION, http_socket_close);
 	SET_OR_FAIL(easy, CURLOPT_PREREQFUNCTION, on_before_request);
 	SET_OR_FAIL(easy, CURLOPT_PREREQDATA, transfer);
 	SET_OR_FAIL(easy, CURLOPT_HEADERFUNCTION, on_header);
@@ -316,11 +323,20 @@ set_callbacks(HttpTransfer *transfer, char *error, size_t error_size)
 /*
  * What differs between requests.
  *
- * Money always gets a fresh connection. libcurl repeats a request by itself when a kept connection ends before
- * the first byte of an answer, and never on a fresh one (also 7.88). on_before_request() would stop the repeat,
- * but the exchange would then be unknown for no better reason than a keep-alive that ran out; and a fresh
- * connection cannot hold the late answer to somebody else's request. Afterwards the connection goes to the
- * cache as usual: inquiries, tokens and notifications may be repeated and save the handshake.
+ * Kept connections are used for money too. Two things could go wrong there, and neither does:
+ *
+ *	 - The connection has ended, or ends as the request arrives. libcurl looks for the end before it uses one; after that it
+ *	   repeats a request by itself when no byte of an answer has come, and on_before_request() refuses that: the exchange
+ *	   is unknown, and the bank is asked. So that this stays rare, an exact request uses a connection only a moment after
+ *	   its last use: servers keep idle ones for longer than that.
+ *	 - Bytes of another answer are read as ours. A request that was given up, by timeout or otherwise, closes its
+ *	   connection, so nobody's late answer comes on a kept one; surplus bytes that come with an answer close it as well;
+ *	   those that come behind it are found by on_before_request(), and nothing was sent. What is left is a server that
+ *	   answers one request twice, the second time after the next request has left. The protocols therefore compare the
+ *	   reference that an answer names with ours.
+ *
+ * libcurl looks through all it keeps once a second, with the age of whichever request comes by: where money moves, the
+ * connections of the other lanes live as briefly.
  */
 static bool
 set_request_options(HttpTransfer *transfer, const HttpRequest *req, char *error, size_t error_size)
@@ -332,7 +348,8 @@ set_request_options(HttpTransfer *transfer, const HttpRequest *req, char *error,
 	SET_OR_FAIL(easy, CURLOPT_HTTPHEADER, transfer->headers);
 	SET_OR_FAIL(easy, CURLOPT_CONNECTTIMEOUT_MS, (long) req->connect_timeout_ms);
 	SET_OR_FAIL(easy, CURLOPT_TIMEOUT_MS, (long) req->request_timeout_ms);
-	SET_OR_FAIL(easy, CURLOPT_FRESH_CONNECT, req->money ? 1L : 0L);
+	SET_OR_FAIL(easy, CURLOPT_FRESH_CONNECT, req->fresh ? 1L : 0L);
+	SET_OR_FAIL(easy, CURLOPT_MAXAGE_CONN, req->exact ? EXACT_CONNECTION_AGE_S_MAX : CONNECTION_AGE_S_MAX);
 
 	if (strcmp(req->method, "POST") == 0)
 	{
@@ -376,6 +393,7 @@ static bool
 fill_transfer(HttpTransfer *transfer, const HttpRequest *req, char *error, size_t error_size)
 {
 	transfer->money = req->money;
+	transfer->exact = req->exact;
 	transfer->reply_bytes_max = req->reply_bytes_max;
 	return http_guard_url(req->url, &transfer->host_allowed, error, error_size) &&
 		   copy_request(transfer, req, error, error_size) &&
@@ -417,6 +435,8 @@ describe_failure(const HttpTransfer *transfer, CURLcode code, char *error, size_
 {
 	if (transfer->repeat_refused)
 		strlcpy(error, "connection ended without an answer, request not repeated", error_size);
+	else if (transfer->bytes_waited)
+		strlcpy(error, "kept connection held bytes that nobody asked for", error_size);
 	else if (transfer->body_too_large)
 		snprintf(error, error_size, "reply larger than %zu bytes", transfer->reply_bytes_max);
 	else if (transfer->headers_too_large)

@@ -26,10 +26,13 @@ typedef struct HttpTransfer
 	size_t reply_bytes_max;
 	size_t header_bytes;
 	bool money;
+	bool exact;
+	bool opened;	   /* a socket, so its connection is a new one */
 	bool host_allowed; /* private addresses are fine for this URL */
 	bool address_refused;
 	bool may_have_left; /* libcurl was let go on to write the request */
 	bool repeat_refused;
+	bool bytes_waited; /* in the kept connection, before the request */
 	bool body_too_large;
 	bool headers_too_large;
 	char curl_error[CURL_ERROR_SIZE];

@@ -126,7 +126,8 @@ bank_record_begin(BankRecord *record, Exchange **exchanges, int count)
 		columns_set_text(columns, CHANNEL, i, exchanges[i]->channel->channel_id);
 		columns_set(columns, ATTEMPT, i, UUIDPGetDatum(&exchanges[i]->attempt_id));
 		columns_set_text(columns, OUTCOME, i, outcome_name(outcome));
-		columns_set_text(columns, CLASS, i, snap_class_name(answer->class));
+		if (!exchanges[i]->released)
+			columns_set_text(columns, CLASS, i, snap_class_name(answer->class));
 		if (reply->end == HTTP_ANSWERED)
 			columns_set(columns, STATUS, i, Int32GetDatum(reply->status));
 		columns_set_text(columns, CODE, i, answer->response_code);

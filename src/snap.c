@@ -329,21 +329,22 @@ read_status(const BankOrder *order, int http_status, const Jsonb *json, BankAnsw
 	answer->reference_no = json_text(json, "originalReferenceNo", NULL);
 }
 
-static void
-read_success(const BankOrder *order, const Jsonb *json, BankAnswer *answer)
+/* Whether the answer names the order that was sent, as far as it names any. */
+static bool
+is_of(const BankOrder *order, const Jsonb *json)
 {
 	const char *expected = order->call == CALL_BULK ? order->batch_id : order->items[0].txid;
 	const char *echoed =
 		json_text(json, order->call == CALL_BULK ? "partnerBulkId" : "partnerReferenceNo", NULL);
 
-	if (!echoes(echoed, expected) ||
-		(order->call == CALL_ACCOUNT_CHECK &&
-		 !echoes(json_text(json, "beneficiaryAccountNo", NULL), order->items[0].account_no)))
-	{
-		answer->class = SNAP_UNKNOWN;
-		answer->excerpt = "the answer speaks of another request";
-		return;
-	}
+	return echoes(echoed, expected) &&
+		   (order->call != CALL_ACCOUNT_CHECK ||
+			echoes(json_text(json, "beneficiaryAccountNo", NULL), order->items[0].account_no));
+}
+
+static void
+read_success(const BankOrder *order, const Jsonb *json, BankAnswer *answer)
+{
 	answer->reference_no = json_text(json, order->call == CALL_BULK ? "bulkId" : "referenceNo", NULL);
 	if (order->call == CALL_ACCOUNT_CHECK)
 	{
@@ -368,6 +369,11 @@ snap_read(const BankChannel *channel, const BankOrder *order, const HttpReply *r
 	answer->status = SNAP_STATUS_UNKNOWN;
 	if (order->call == CALL_STATUS)
 		read_status(order, reply->status, json, answer);
+	else if (answer->class != SNAP_UNKNOWN && !is_of(order, json))
+	{
+		answer->class = SNAP_UNKNOWN;
+		answer->excerpt = "the answer speaks of another request";
+	}
 	else if (answer->class == SNAP_OK || answer->class == SNAP_WAIT)
 		read_success(order, json, answer);
 	if (answer->reference_no != NULL && strlen(answer->reference_no) > 64)

@@ -96,6 +96,11 @@ declare
 	result text;
 	started timestamptz := payout.clock();
 begin
+	if e.class is null then
+		-- It was claimed and never started (reserve.c).
+		update payout.payout u set check_due_at = started where u.merchant_id = p.merchant_id and u.txid = p.txid;
+		return;
+	end if;
 	if e.outcome = 'refused_for_now' and e.class = 'stop' then
 		perform payout.refuse_for_now(e.channel_id, e.class, e.response_code, e.excerpt, null);
 	end if;

@@ -28,6 +28,7 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "reserve.h"
 #include "secret.h"
 #include "secret_file.h"
 #include "settings.h"
@@ -243,6 +244,35 @@ turn_in_steps(dlist_head *claimed, MemoryContext context)
 	return true;
 }
 
+/*
+ * Between turns: answers have given places back, and claimed requests wait for them. Whether they may still be sent is asked
+ * in a transaction that begins now. Whatever says no, or fails, is left to the turn that follows.
+ */
+static void
+start_reserve(MemoryContext context)
+{
+	volatile bool may_send = false;
+
+	PG_TRY();
+	{
+		turn_begin();
+		may_send = is_still_armed() && take_file_lock();
+		if (may_send)
+			channel_read_all();
+		turn_commit();
+	}
+	PG_CATCH();
+	{
+		(void) turn_fail(context);
+		may_send = false;
+	}
+	PG_END_TRY();
+	if (!may_send)
+		return;
+	reserve_start();
+	http_pump();
+}
+
 static void
 turn(MemoryContext context)
 {
@@ -262,13 +292,16 @@ turn(MemoryContext context)
 	if (!usual || !turn_in_transaction(&claimed, &may_send, context))
 		may_send = turn_in_steps(&claimed, context);
 	if (!may_send)
+	{
+		reserve_release("this database ceased to be the one that may send");
 		return;
+	}
 	if (!dlist_is_empty(&claimed))
 	{
 		crash_point("claimed_before_send");
 		idle_turns = 0;
 	}
-	exchange_start_all(&claimed);
+	reserve_take(&claimed);
 	http_pump(); /* what was started need not wait for the rest */
 	if (claim_found_expiry() && expire_due(context))
 		next_turn_ms = 0; /* there may be more of it, and merchants to be told */
@@ -391,8 +424,12 @@ payout_worker_main(Datum database)
 	http_init();
 	for (;;)
 	{
-		int64 due_ms = record_again_ms > 0 ? Min(next_turn_ms, record_again_ms) : next_turn_ms;
-		bool woken = wait_for_call(due_ms, !dlist_is_empty(&fresh));
+		int64 due_ms = Min(next_turn_ms, reserve_due_ms());
+		bool woken;
+
+		if (record_again_ms > 0)
+			due_ms = Min(due_ms, record_again_ms);
+		woken = wait_for_call(due_ms, !dlist_is_empty(&fresh));
 
 		serve_interrupts();
 		MemoryContextSwitchTo(turn_context);
@@ -400,6 +437,8 @@ payout_worker_main(Datum database)
 		exchange_collect(&fresh);
 		if (!dlist_is_empty(&fresh))
 			crash_point("answer_before_record");
+		if (reserve_can_start())
+			start_reserve(turn_context);
 		woken = woken || !dlist_is_empty(&fresh) || payout_unix_ms() >= due_ms;
 		while (!dlist_is_empty(&fresh))
 			dlist_push_tail(&ended, dlist_pop_head_node(&fresh));

@@ -136,7 +136,7 @@ sub work
 	}
 	$bank->query("select from payout.pause_channel('BANK1', 'between rounds')");
 	$bank->wait_for('the end of what is under way', $end_s, "select not exists (select from payout.attempt where outcome is null)
-		and not exists (select from payout.payout where status_due_at is not null) and not exists (select from payout.batch where state = 'open')");
+		and not exists (select from payout.payout where status_due_at is not null) and not exists (select from payout.batch where state = 'open' and tries > 0)");
 }
 
 sub spend

@@ -88,7 +88,8 @@ sub nonsense
 # Transfers: in doubt
 my %transfer = (nonsense('2001800'),
 	'a refusal on a success line' => [ 200, '{"responseCode":"4041811"}' ], 'a refusal on another line' => [ 403, '{"responseCode":"4041811"}' ],
-	'another reference' => [ 200, '{"responseCode":"2001800","partnerReferenceNo":"X"}' ]);
+	'another reference' => [ 200, '{"responseCode":"2001800","partnerReferenceNo":"X"}' ],
+	'a refusal of another reference' => [ 404, '{"responseCode":"4041811","partnerReferenceNo":"X"}' ]);
 for my $name (sort keys %transfer)
 {
 	my $txid = $t->register;

@@ -1,0 +1,194 @@
+/*
+ * reserve.c: what is claimed and not yet sent: requests to banks that wait for a place on the wire.
+ *
+ * An answer is recorded, and more work claimed, only by a turn's transaction, whose commit takes its time. So that a place
+ * does not stand idle meanwhile, a little more is claimed than there are places, and sent as soon as an answer has given its
+ * place back. The limits (payout.max_in_flight, the channel's in_flight_max) are those of requests on the wire, and exact.
+ *
+ * How much: while the wire is full, a channel with n places whose answers take t gives n / t places back in a unit of time.
+ * The reserve is what will so have gone in RESERVE_MS, at most n: as many as there are places where answers take less than
+ * that, none where they take more than n times that, or where nothing is known of them. Bulks have none: what waits for a
+ * place joins a larger bulk meanwhile.
+ *
+ * Invariants kept here:
+ *	 - Claimed is committed. A process that dies leaves what waited as unknown, like what was under way: the bank is asked.
+ *	   Therefore the reserve is small.
+ *	 - A request leaves only after a look at what may have changed since it was claimed: the caller looks at arming, the lock
+ *	   on the secret file and the channels, in a transaction that sees all that has committed by then; here follow pause,
+ *	   refusal for now, breaker, and whether the channel is still the one that the request was written for. Signature,
+ *	   timestamp and token are made when it leaves (exchange.c).
+ *	 - A place is filled at once only after an answer of success. Any other may pause the channel or let it rest; its place
+ *	   stays taken until a turn has read it.
+ *	 - Nothing waits longer than WAIT_MAX_MS. What does, or may not leave, was provably not sent: it ends as such, without a
+ *	   class, counts as no try, and is due again.
+ */
+#include "postgres.h"
+
+#include "breaker.h"
+#include "clock.h"
+#include "reserve.h"
+#include "settings.h"
+
+#define RESERVE_MS 50
+#define WAIT_MAX_MS 1000
+
+/* Places that a channel has in a lane, full or not: its own limit, or what others leave it of the lane's. */
+static int
+places_of(const BankChannel *channel, Lane lane)
+{
+	int left = payout_max_in_flight;
+	dlist_iter iter;
+
+	dlist_foreach(iter, channel_list())
+	{
+		const BankChannel *other = dlist_container(BankChannel, node, iter.cur);
+
+		if (other != channel)
+			left -= Min(other->in_flight[lane], other->in_flight_max);
+	}
+	return Max(0, Min(left, channel->in_flight_max));
+}
+
+int
+reserve_places(BankChannel *channel, Lane lane)
+{
+	int places = places_of(channel, lane);
+	double answer_ms = channel->answer_ms[lane];
+	int reserve = 0;
+
+	if (answer_ms > 0 && !(lane == LANE_DISPATCH && channel->sends_bulks))
+		reserve = (int) (places * Min(1, RESERVE_MS / answer_ms));
+	return places + reserve - channel->in_flight[lane];
+}
+
+static bool
+has_place(const BankChannel *channel, Lane lane)
+{
+	return channel->on_wire[lane] < channel->in_flight_max && exchange_on_wire(lane) < payout_max_in_flight;
+}
+
+/* Why nothing of the channel may be sent in the lane; NULL: it may. */
+static const char *
+obstacle(const BankChannel *channel, Lane lane)
+{
+	int64 rests_until_ms;
+
+	if (!channel->seen || channel->paused)
+		return "the channel was paused before this was sent";
+	if (lane == LANE_DISPATCH && !channel_may_dispatch(channel))
+		return "the bank refused for now before this was sent";
+	if (breaker_allows(channel->base_url, 1, &rests_until_ms) == 0)
+		return "the bank ceased to answer before this was sent";
+	return NULL;
+}
+
+static void
+release(BankChannel *channel, Lane lane, const char *why)
+{
+	dlist_head *waiting = &channel->reserve[lane];
+
+	while (!dlist_is_empty(waiting))
+		exchange_release(dlist_container(Exchange, node, dlist_pop_head_node(waiting)), why);
+}
+
+static void
+serve_lane(BankChannel *channel, Lane lane)
+{
+	dlist_head *waiting = &channel->reserve[lane];
+	const char *why;
+
+	if (dlist_is_empty(waiting))
+		return;
+	why = obstacle(channel, lane);
+	if (why != NULL)
+		release(channel, lane, why);
+	while (!dlist_is_empty(waiting))
+	{
+		Exchange *exchange = dlist_head_element(Exchange, node, waiting);
+
+		if (exchange->channel_version != channel->version_no)
+			why = "the channel was altered before this was sent";
+		else if (payout_unix_ms() >= exchange->claimed_ms + WAIT_MAX_MS)
+		{
+			why = "no place came free for this in time";
+			channel->answer_ms[lane] = 0; /* it answers slower than we knew */
+		}
+		else if (!has_place(channel, lane) || !http_can_start())
+			break;
+		dlist_delete(&exchange->node);
+		if (why != NULL)
+			exchange_release(exchange, why);
+		else
+			exchange_start(exchange);
+		why = NULL;
+	}
+}
+
+void
+reserve_start(void)
+{
+	dlist_iter iter;
+
+	dlist_foreach(iter, channel_list())
+		for (int lane = 0; lane < BANK_LANES; lane++)
+			serve_lane(dlist_container(BankChannel, node, iter.cur), lane);
+}
+
+void
+reserve_take(dlist_head *claimed)
+{
+	while (!dlist_is_empty(claimed))
+	{
+		Exchange *exchange = dlist_container(Exchange, node, dlist_pop_head_node(claimed));
+
+		if (exchange->channel != NULL)
+			dlist_push_tail(&exchange->channel->reserve[exchange->lane], &exchange->node);
+		else
+			exchange_start(exchange);
+	}
+	reserve_start();
+}
+
+bool
+reserve_can_start(void)
+{
+	dlist_iter iter;
+
+	dlist_foreach(iter, channel_list())
+	{
+		BankChannel *channel = dlist_container(BankChannel, node, iter.cur);
+
+		for (int lane = 0; lane < BANK_LANES; lane++)
+			if (!dlist_is_empty(&channel->reserve[lane]) && has_place(channel, lane))
+				return true;
+	}
+	return false;
+}
+
+void
+reserve_release(const char *why)
+{
+	dlist_iter iter;
+
+	dlist_foreach(iter, channel_list())
+		for (int lane = 0; lane < BANK_LANES; lane++)
+			release(dlist_container(BankChannel, node, iter.cur), lane, why);
+}
+
+int64
+reserve_due_ms(void)
+{
+	int64 due_ms = PG_INT64_MAX;
+	dlist_iter iter;
+
+	dlist_foreach(iter, channel_list())
+	{
+		BankChannel *channel = dlist_container(BankChannel, node, iter.cur);
+
+		for (int lane = 0; lane < BANK_LANES; lane++)
+			if (!dlist_is_empty(&channel->reserve[lane]))
+				due_ms = Min(due_ms, dlist_head_element(Exchange, node, &channel->reserve[lane])->claimed_ms +
+										 WAIT_MAX_MS);
+	}
+	return due_ms;
+}

@@ -1,0 +1,161 @@
+# 029_reserve.pl: requests that are claimed before they have a place on the wire. The bank never sees more than in_flight_max at
+# a time; what waits is sent when an answer comes, and not at all once the channel is paused, altered or refused for now, the
+# bank gone, or the database disarmed: it is then simply due again. A dead worker leaves it in doubt. Whatever happens, each is
+# paid once.
+use strict;
+use warnings;
+use lib 'test/t/lib';
+use PayoutTest;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $places = 6;	# more than it takes to let a host rest
+my $t = PayoutTest->new(conf => [ 'log_min_messages = error' ], sandbox => { bulk_items_max => 100 }, channel => {
+	mode => 'single', in_flight_max => $places, not_found_grace_s => 0, not_found_count => 1, request_timeout_ms => 60000 });
+$t->sql("insert into payout.retry_policy (lane, base_ms, max_ms, tries_max) values
+	('check', 20, 50, 100000), ('dispatch', 20, 50, 1000), ('validate', 20, 50, 100000)");
+
+sub registered
+{
+	my ($count) = @_;
+	my @txids = map { $t->register } 1 .. $count;
+	$t->wait_sql("select not exists (select from payout.payout where account_check <> 'matched')");
+	return @txids;
+}
+
+sub approve_all { $t->sql("select payout.approve('MERCHANT01', txid) from payout.payout where state = 'registered'"); }
+sub list { return join ', ', map { "'$_'" } @_; }
+
+sub paid_once
+{
+	my ($name, @txids) = @_;
+	$t->wait_sql('select bool_and(state = \'paid\') from payout.payout where txid in (' . list(@txids) . ')');
+	is(join('', map { $t->times_paid($_) } @txids), '1' x @txids, "$name: each is paid once");
+	$t->sound($name);
+}
+
+sub open_attempts { return $t->sql("select count(*) from payout.attempt where outcome is null"); }
+sub hanging { return $t->control('GET', 'hanging')->{count}; }
+sub released { return $t->sql("select count(*) from payout.attempt where outcome = 'not_sent' and class is null and http_status is null"); }
+
+# Answers so fast that there is a reserve; then the bank hangs, with every place taken and requests waiting.
+sub fill
+{
+	my ($name, $count) = @_;
+	my @fast = registered(12);
+	approve_all();
+	$t->wait_sql("select bool_and(state = 'paid') from payout.payout where txid in (" . list(@fast) . ')');
+	my @txids = registered($count);
+	$t->fault(service => '18', kind => 'hang', keep => JSON::PP::true);
+	approve_all();
+	$t->wait_for("$name: places are taken, and more is claimed", sub { hanging() == $places && open_attempts() > $places });
+	return @txids;
+}
+
+sub let_go { $t->clear_faults; $t->control('POST', 'release'); }
+
+# ---- The limit is that of the wire, at every moment
+my @many = registered(60);
+$t->fault(service => '18', kind => 'delay', delay_ms => 20);
+approve_all();
+my ($most, $most_open) = (0, 0);
+$t->wait_for('60 are paid', sub {
+	my ($now, $open) = (hanging(), open_attempts());
+	$most = $now if $now > $most;
+	$most_open = $open if $open > $most_open;
+	$t->sql("select bool_and(state = 'paid') from payout.payout") eq 't' });
+cmp_ok($most, '<=', $places, 'the bank never has more than in_flight_max');
+cmp_ok($most_open, '>', $places, 'though more is claimed');
+cmp_ok($most_open, '<=', 2 * $places, 'at most as much again');
+$t->clear_faults;
+paid_once('a slow bank', @many);
+
+# ---- What makes it stay here: before an answer comes that would let it go
+my %stop = (
+	'the channel is paused' => [ "select payout.pause_channel('BANK1', 'a test')", "select payout.resume_channel('BANK1')" ],
+	'the database is disarmed' => [ 'select payout.disarm()', 'select payout.arm()' ],
+	'the bank refused for now' => [ "update payout.channel set not_before = payout.clock() + interval '1 h', not_before_reason = 'a test'", 'update payout.channel set not_before = null, not_before_reason = null; select payout.wake()' ]);
+for my $name (sort keys %stop)
+{
+	my ($stop, $go) = @{ $stop{$name} };
+	my $sent = $t->requests('18');
+	my @txids = fill($name, 15);
+	my $on_wire = $t->requests('18');
+	my $waiting = open_attempts() - $places;
+	my $before = released();
+	cmp_ok($waiting, '>', 0, "$name: $waiting wait");
+	$t->sql($stop);
+	let_go();
+	$t->wait_for("$name: nothing is under way", sub { open_attempts() == 0 });
+	is($t->requests('18'), $on_wire, "$name: what waited was not sent");
+	cmp_ok(released() - $before, '>=', $waiting, "$name: and says so");
+	is($t->sql("select count(*) from payout.batch where state = 'open' and tries > 0"), '0', "$name: it counts as no try");
+	$t->sql($go);
+	paid_once($name, @txids);
+}
+
+# ---- Nothing waits for long, nor again and again while the bank hangs
+{
+	my $before = released();
+	my @txids = fill('a bank that hangs', 15);
+	$t->wait_for('what waited is given back', sub { open_attempts() == $places && released() > $before });
+	my $given_back = released() - $before;
+	cmp_ok($given_back, '<=', $places, "$given_back are given back");
+	my $later = time + 3;
+	$t->wait_for('a while', sub { time > $later });
+	is(open_attempts() . ' ' . (released() - $before), "$places $given_back", 'and are not claimed again as long as nothing is known of the bank\'s speed');
+	let_go();
+	paid_once('a bank that hangs', @txids);
+}
+
+# ---- The bank goes: nothing that waits is tried
+{
+	my @txids = fill('the bank goes', 15);
+	my $before = released();
+	$t->control('POST', 'down', { down => JSON::PP::true });
+	$t->wait_for('what waited is given back', sub { released() > $before });
+	$t->clear_faults;
+	$t->control('POST', 'down', { down => JSON::PP::false });
+	paid_once('the bank goes', @txids);
+}
+
+# ---- The worker dies: what waited may have been sent, as far as anybody knows, and the bank is asked
+{
+	my @txids = fill('the worker dies', 15);
+	my $claimed = open_attempts();
+	my $pid = $t->sql("select pid from pg_stat_activity where backend_type = 'payout worker'");
+	kill 'KILL', $pid;
+	$t->wait_sql("select count(*) >= $claimed from payout.attempt where lane = 'dispatch' and outcome = 'unknown' and excerpt like '%died%'");
+	let_go();
+	paid_once('the worker dies', @txids);
+}
+
+# ---- The other lanes give back what waits in the same way
+{
+	my @fast = registered(12);
+	$t->fault(service => '16', kind => 'hang', keep => JSON::PP::true);
+	my @txids = map { $t->register } 1 .. 15;
+	$t->wait_for('account checks: places are taken, and more is claimed', sub { hanging() == $places && open_attempts() > $places });
+	$t->sql("select payout.pause_channel('BANK1', 'a test')");
+	let_go();
+	$t->wait_for('nothing is under way', sub { open_attempts() == 0 });
+	is($t->sql("select count(*) from payout.payout where account_check not in ('pending', 'matched')"), '0', 'account checks: what waited is as pending as before');
+	$t->sql("select payout.resume_channel('BANK1')");
+	$t->wait_sql("select bool_and(account_check = 'matched') from payout.payout");
+	approve_all();
+	paid_once('account checks', @fast, @txids);
+
+	my @doubtful = registered(12);
+	$t->fault(service => '18', kind => 'reset_after', count => 12);
+	$t->fault(service => '36', kind => 'hang', keep => JSON::PP::true);
+	approve_all();
+	$t->wait_for('status inquiries: places are taken', sub { hanging() == $places && $t->sql("select count(*) from payout.payout where state = 'suspect'") == 12 });
+	$t->sql("select payout.pause_channel('BANK1', 'a test')");
+	let_go();
+	$t->wait_for('nothing is under way', sub { open_attempts() == 0 });
+	is($t->sql("select count(*) from payout.payout where state = 'suspect' and status_due_at is null"), '0', 'status inquiries: what was not asked is due again');
+	$t->sql("select payout.resume_channel('BANK1')");
+	paid_once('status inquiries', @doubtful);
+}
+
+done_testing();
