@@ -353,7 +353,7 @@ http_init(void)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("could not create multi handle of libcurl")));
 	MULTI_SET_OR_RAISE(CURLMOPT_SOCKETFUNCTION, on_socket);
 	MULTI_SET_OR_RAISE(CURLMOPT_TIMERFUNCTION, on_timer);
-	MULTI_SET_OR_RAISE(CURLMOPT_PIPELINING, (long) CURLPIPE_NOTHING);
+	MULTI_SET_OR_RAISE(CURLMOPT_PIPELINING, (long) CURLPIPE_MULTIPLEX);
 	MULTI_SET_OR_RAISE(CURLMOPT_MAXCONNECTS, (long) Max(kept, 1));
 	/* no queue inside libcurl: waiting there would eat the timeouts, so the work waits in its table */
 	MULTI_SET_OR_RAISE(CURLMOPT_MAX_TOTAL_CONNECTIONS, 0L);

@@ -283,7 +283,7 @@ set_fixed_options(CURL *easy, char *error, size_t error_size)
 	SET_OR_FAIL(easy, CURLOPT_NOPROXY, "*");
 	SET_OR_FAIL(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
 	SET_OR_FAIL(easy, CURLOPT_COOKIEFILE, NULL);
-	SET_OR_FAIL(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
+	SET_OR_FAIL(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS); /* else 1.1 */
 	SET_OR_FAIL(easy, CURLOPT_HTTP09_ALLOWED, 0L);
 	SET_OR_FAIL(easy, CURLOPT_ACCEPT_ENCODING, NULL);
 	SET_OR_FAIL(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
@@ -334,6 +334,10 @@ set_callbacks(HttpTransfer *transfer, char *error, size_t error_size)
  *	   those that come behind it are found by on_before_request(), and nothing was sent. What is left is a server that
  *	   answers one request twice, the second time after the next request has left. The protocols therefore compare the
  *	   reference that an answer names with ours.
+ *
+ * HTTP/2, where the server has it over TLS, carries many requests on one connection. Answers belong to streams there, so none
+ * is taken for another's. A stream that is refused, or cut off by GOAWAY, libcurl repeats as well, on fresh connections too:
+ * refused likewise. A connection that dies takes all of its requests along, each of which is in doubt.
  *
  * libcurl looks through all it keeps once a second, with the age of whichever request comes by: where money moves, the
  * connections of the other lanes live as briefly.

@@ -26,6 +26,7 @@ build_packages=(
 	libipc-run-perl
 	curl
 	openssl
+	nghttp2-proxy
 )
 sanitize_packages=(valgrind clang)
 fuzz_packages=(clang-14 libclang-rt-14-dev sqlsmith)
