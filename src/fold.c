@@ -4,7 +4,7 @@
  * Invariant kept there: exactly the deltas that a fold deletes are what it adds, in one statement: no id or time says how
  * far it came, for a transaction that commits later may hold smaller ones.
  *
- * Called by the worker at most once a second, and so seldom that it takes at most a twentieth of its time.
+ * Called by the worker at most every two seconds, and so seldom that it takes at most a twentieth of its time.
  */
 #include "postgres.h"
 
@@ -20,8 +20,8 @@
 
 PG_FUNCTION_INFO_V1(payout_fold);
 
-#define FOLD_ROWS 10000
-#define FOLD_EACH_MS 1000
+#define FOLD_ROWS 20000
+#define FOLD_EACH_MS 2000
 #define FOLD_SHARE 20 /* rests so many times as long as it took */
 
 static char after[NAMEDATALEN] = ""; /* the merchant up to which this process came last */

@@ -98,7 +98,7 @@ write_slot(RowTarget *target, Writing writing, HeapTuple old, const bool *replac
 	return written;
 }
 
-/* The row as it was written, or NULL. */
+/* A new row as it was written, or NULL. */
 static HeapTuple
 write_row(const char *table, Writing writing, int columns, const Datum *values, const bool *nulls,
 		  HeapTuple old, const bool *replaced)
@@ -110,7 +110,7 @@ write_row(const char *table, Writing writing, int columns, const Datum *values, 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	target = row_target_open(table, columns);
 	fill_slot(target, values, nulls);
-	if (write_slot(target, writing, old, replaced) && writing != INSERT_ROW)
+	if (write_slot(target, writing, old, replaced) && writing == INSERT_NEW_ROW)
 		written = ExecCopySlotHeapTuple(target->slot);
 	row_target_close(target);
 	PopActiveSnapshot();
@@ -130,10 +130,10 @@ row_insert_new(const char *table, int columns, Datum *values, bool *nulls)
 	return write_row(table, INSERT_NEW_ROW, columns, values, nulls, NULL, NULL);
 }
 
-HeapTuple
+void
 row_update(const char *table, HeapTuple old, int columns, Datum *values, bool *nulls, bool *replaced)
 {
-	return write_row(table, UPDATE_ROW, columns, values, nulls, old, replaced);
+	(void) write_row(table, UPDATE_ROW, columns, values, nulls, old, replaced);
 }
 
 TupleDesc

@@ -49,9 +49,9 @@ extern HeapTuple row_insert_new(const char *table, int columns, Datum *values, b
 
 /*
  * Changes columns of a row that row_lock answered; replaced says which. Constraints, triggers and indexes are served as
- * by UPDATE. The new version, visible to the next command.
+ * by UPDATE. The new version is visible to the next command.
  */
-extern HeapTuple row_update(const char *table, HeapTuple old, int columns, Datum *values, bool *nulls,
-							bool *replaced);
+extern void row_update(const char *table, HeapTuple old, int columns, Datum *values, bool *nulls,
+					   bool *replaced);
 
 #endif /* PAYOUT_ROW_H */

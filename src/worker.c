@@ -56,7 +56,7 @@ static int64 rest_until_ms = 0;	  /* calls are heeded no earlier */
  * rests a millisecond longer, up to this, before it heeds the next call; once a turn was worth it, it heeds them at once.
  * When work is due next is asked only after a rest without a call.
  */
-#define REST_MAX_MS 10
+#define REST_MAX_MS 20
 
 /* The lock that keeps copies of this database on this host apart; asked for each turn, as the file may be another one. */
 static bool
