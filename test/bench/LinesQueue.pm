@@ -105,11 +105,8 @@ sub transfers
 	my ($line, $size) = @_;
 	my $bank = $line eq 'backlog' ? $long : $short;
 	my %option = %{ $mode{$line} };
-	if ($bank == $short)
-	{
-		my $waiting = $bank->query('select count(*) from payout.payout where dispatch_due_at is not null');
-		load($bank, $size->{queue} - $waiting);
-	}
+	my $waiting = $bank->query('select count(*) from payout.payout where dispatch_due_at is not null');
+	load($bank, ($bank == $short ? $size->{queue} : $size->{backlog}) - $waiting);
 	$bank->query("select from payout.alter_channel('BANK1', '{\"mode\": \"$option{mode}\", \"in_flight_max\": $option{in_flight_max}}')");
 	$bank->control('POST', 'fault', { service => '18', kind => 'delay', delay_ms => $delay_ms }) if $line eq 'single_50ms';
 	my $before = $bank->cpu;
@@ -123,7 +120,7 @@ sub transfers
 	$bank->control('DELETE', 'fault') if $line eq 'single_50ms';
 }
 
-# Lets the worker work that long, or until the queue is empty, and waits for what it has begun. The long queue is never empty,
+# Lets the worker work that long, or until the queue is empty, and waits for what it has begun. The long queue does not end,
 # and looking for its first entry would be work of ours in its time.
 sub work
 {
