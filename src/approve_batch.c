@@ -4,7 +4,7 @@
  * approval is what the trigger of payout.payout does for one (move.h).
  *
  * Whatever is not plain goes through payout.approve_item, and so does everything where the merchant restricts who approves
- * or the library is not preloaded. sql/batch.sql holds both ways against each other.
+ * or the library is not preloaded. sql/batch_singly.sql holds both ways against each other.
  *
  * What is taken from the escrow, the one delta that says so, and the transfers of the payouts that are then written are the
  * same sum, all of one transaction.

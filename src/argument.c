@@ -159,6 +159,14 @@ payout_is_text(PG_FUNCTION_ARGS)
 									text_to_cstring(PG_GETARG_TEXT_PP(3))));
 }
 
+bool
+argument_is(Datum value, const char *word)
+{
+	text *given = DatumGetTextPP(value);
+
+	return VARSIZE_ANY_EXHDR(given) == strlen(word) && memcmp(VARDATA_ANY(given), word, strlen(word)) == 0;
+}
+
 int
 argument_compare(Datum a, Datum b)
 {

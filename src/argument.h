@@ -11,6 +11,9 @@ extern bool argument_is_text(Datum value, int length_min, int length_max, const 
 /* Whether a numeric is an amount: positive, below 10^16, at most two decimals. Gives it with two decimals. */
 extern bool argument_is_amount(Datum value, Datum *rounded);
 
+/* Whether a text is this word. */
+extern bool argument_is(Datum value, const char *word);
+
 /* The order of two texts by their bytes, as of collation "C". */
 extern int argument_compare(Datum a, Datum b);
 

@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "argument.h"
 #include "batch_item.h"
 #include "compat.h"
 #include "utils/builtins.h"
@@ -72,15 +73,6 @@ read_amount(Datum value, Datum *amount)
 	return true;
 }
 
-static bool
-is_online(Datum method)
-{
-	text *word = DatumGetTextPP(method);
-
-	return VARSIZE_ANY_EXHDR(word) == strlen("online") &&
-		   memcmp(VARDATA_ANY(word), "online", strlen("online")) == 0;
-}
-
 /* The text of a key; counts the keys that there are. Nested values make the item special. */
 static Datum
 take_text(BatchItem *item, const char *key, int *keys)
@@ -117,7 +109,8 @@ read_item(BatchItem *item)
 	item->is_plain = item->is_plain && keys == (int) JsonContainerSize(item->value.val.binary.data) &&
 					 wanted->reference_no != (Datum) 0 && amount != (Datum) 0 &&
 					 wanted->bank_code != (Datum) 0 && wanted->account_no != (Datum) 0 &&
-					 wanted->beneficiary_name != (Datum) 0 && (method == (Datum) 0 || is_online(method)) &&
+					 wanted->beneficiary_name != (Datum) 0 &&
+					 (method == (Datum) 0 || argument_is(method, "online")) &&
 					 read_amount(amount, &wanted->amount) && register_is_in_order(wanted);
 }
 

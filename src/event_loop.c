@@ -74,11 +74,10 @@ event_loop_epoll_fd(void)
 	return epoll_fd;
 }
 
-bool
+void
 event_loop_wait(long timeout_ms, uint32 wait_event_info)
 {
 	WaitEvent events[EVENT_LOOP_MEMBERS];
-	bool latch_set = false;
 	int count;
 	int i;
 
@@ -91,12 +90,8 @@ event_loop_wait(long timeout_ms, uint32 wait_event_info)
 	count = WaitEventSetWait(wait_set, timeout_ms, events, EVENT_LOOP_MEMBERS, wait_event_info);
 	for (i = 0; i < count; i++)
 	{
+		/* before the caller looks for work: whatever comes after sets it again */
 		if (events[i].events & WL_LATCH_SET)
-			latch_set = true;
+			ResetLatch(MyLatch);
 	}
-
-	/* reset before the caller looks for work: whatever comes after sets it again */
-	if (latch_set)
-		ResetLatch(MyLatch);
-	return latch_set;
 }

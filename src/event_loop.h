@@ -17,10 +17,10 @@ extern int event_loop_epoll_fd(void);
 
 /*
  * Sleeps until the latch is set, a registered socket is ready, or timeout_ms passed (0: look and return,
- * negative: no timeout). Resets the latch; returns true when it was set, so that the caller looks for work
- * afterwards. Ends the process with proc_exit(1) when the postmaster has died. The caller does
- * CHECK_FOR_INTERRUPTS() after it and holds no transaction during it.
+ * negative: no timeout). Resets the latch, so the caller looks for work afterwards. Ends the process with
+ * proc_exit(1) when the postmaster has died. The caller does CHECK_FOR_INTERRUPTS() after it and holds no
+ * transaction during it.
  */
-extern bool event_loop_wait(long timeout_ms, uint32 wait_event_info);
+extern void event_loop_wait(long timeout_ms, uint32 wait_event_info);
 
 #endif /* PAYOUT_EVENT_LOOP_H */

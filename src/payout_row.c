@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "argument.h"
 #include "access/htup_details.h"
 #include "compat.h"
 #include "executor/spi.h"
@@ -121,12 +122,7 @@ payout_row_text(const PayoutRow *row, PayoutColumn column)
 bool
 payout_row_is(const PayoutRow *row, PayoutColumn column, const char *word)
 {
-	text *value;
-
-	if (payout_row_is_null(row, column))
-		return false;
-	value = DatumGetTextPP(payout_row_get(row, column));
-	return VARSIZE_ANY_EXHDR(value) == strlen(word) && memcmp(VARDATA_ANY(value), word, strlen(word)) == 0;
+	return !payout_row_is_null(row, column) && argument_is(payout_row_get(row, column), word);
 }
 
 bool

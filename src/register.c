@@ -43,12 +43,9 @@ enum
 static bool
 is_plain(FunctionCallInfo fcinfo, Registration *wanted)
 {
-	text *method;
-
 	for (int arg = ARG_MERCHANT_ID; arg <= ARG_METHOD; arg++)
 		if (PG_ARGISNULL(arg))
 			return false;
-	method = PG_GETARG_TEXT_PP(ARG_METHOD);
 	*wanted = (Registration){
 		.merchant_id = PG_GETARG_DATUM(ARG_MERCHANT_ID),
 		.reference_no = PG_GETARG_DATUM(ARG_REFERENCE_NO),
@@ -58,8 +55,7 @@ is_plain(FunctionCallInfo fcinfo, Registration *wanted)
 		.beneficiary_phone =
 			PG_ARGISNULL(ARG_BENEFICIARY_PHONE) ? (Datum) 0 : PG_GETARG_DATUM(ARG_BENEFICIARY_PHONE),
 		.description = PG_ARGISNULL(ARG_DESCRIPTION) ? (Datum) 0 : PG_GETARG_DATUM(ARG_DESCRIPTION)};
-	return VARSIZE_ANY_EXHDR(method) == strlen("online") &&
-		   memcmp(VARDATA_ANY(method), "online", strlen("online")) == 0 && PG_ARGISNULL(ARG_SCHEDULED_AT) &&
+	return argument_is(PG_GETARG_DATUM(ARG_METHOD), "online") && PG_ARGISNULL(ARG_SCHEDULED_AT) &&
 		   !PG_ARGISNULL(ARG_OPTIONS) && JB_ROOT_COUNT(PG_GETARG_JSONB_P(ARG_OPTIONS)) == 0 &&
 		   JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(ARG_OPTIONS)) &&
 		   argument_is_amount(PG_GETARG_DATUM(ARG_AMOUNT), &wanted->amount);

@@ -5,7 +5,7 @@
  *
  * Whatever is not plain, not new, or not within the rules goes through payout.register_item, as does the second of two
  * items with one reference number. Should another session write one of our numbers between the look for it and the
- * writing, nothing of the set is kept and all its items go that way. sql/batch.sql holds both ways against each other.
+ * writing, nothing of the set is kept and all its items go that way. sql/batch_singly.sql holds both ways against each other.
  */
 #include "postgres.h"
 

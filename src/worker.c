@@ -395,7 +395,7 @@ wait_for_call(int64 due_ms, bool has_ended)
 	rests = now_ms < rest_until_ms;
 	wakeup_worker_rests(rests);
 	called = !rests && wakeup_worker_is_called(); /* kept from a rest, for which nobody set our latch */
-	(void) event_loop_wait(called ? 0 : wait_ms(due_ms, has_ended), PG_WAIT_EXTENSION);
+	event_loop_wait(called ? 0 : wait_ms(due_ms, has_ended), PG_WAIT_EXTENSION);
 	if (rests && payout_unix_ms() < rest_until_ms)
 		return false;
 	wakeup_worker_rests(false);
