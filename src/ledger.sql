@@ -79,15 +79,14 @@ comment on function payout.escrow() is
 'what shared memory holds of this database''s balances, in hundredths; pins are transactions in progress that changed one, version goes up with each change';
 
 -- Credits first: what has been taken was there before, so the row stays above zero wherever the limit falls. Deltas are found
--- by their place: nobody changes them, and only who holds their balance's row deletes them.
+-- by their place: nobody changes them, and only who holds their balance's row deletes them. Balances are not joined to them: a
+-- plan made while there were none reads all of them for each merchant.
 create function payout.fold_merchants(p_merchants text[], p_limit integer) returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	free text[] := array(select b.merchant_id from payout.balance b where b.merchant_id = any (p_merchants)
-						 and exists (select from payout.balance_delta d where d.merchant_id = b.merchant_id)
-						 for no key update skip locked);
+	free text[] := array(select b.merchant_id from payout.balance b where b.merchant_id = any (p_merchants) for no key update skip locked);
 	folded integer;
 begin
 	if free = '{}' then
