@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define TURN_MS 10
 #define LOOK_FOR_GONE_MS 50
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -85,6 +84,7 @@ hold_bulk_noticed(const Bulk *bulk)
 		request->waits_for = NULL;
 		request->due_ms += now_ms();
 	}
+	pthread_cond_signal(&changed);
 	pthread_mutex_unlock(&lock);
 }
 
@@ -186,6 +186,18 @@ wake_gone(void)
 	free(fds);
 }
 
+/* When something is to be done next: the first request is due, or it is time to look for clients that left. */
+static int64_t
+next_ms(int64_t look_ms)
+{
+	int64_t next = look_ms;
+
+	for (const Request *request = held; request != NULL; request = request->hold_next)
+		if (!request->hangs && request->waits_for == NULL && request->due_ms < next)
+			next = request->due_ms;
+	return next;
+}
+
 static void *
 hold_main(void *arg)
 {
@@ -194,7 +206,8 @@ hold_main(void *arg)
 	pthread_mutex_lock(&lock);
 	while (!stopping)
 	{
-		struct timespec turn = {0, TURN_MS * 1000000};
+		struct timespec until;
+		int64_t next;
 
 		if (held == NULL)
 		{
@@ -207,9 +220,10 @@ hold_main(void *arg)
 			wake_gone();
 			last_look = now_ms();
 		}
-		pthread_mutex_unlock(&lock);
-		nanosleep(&turn, NULL);
-		pthread_mutex_lock(&lock);
+		next = next_ms(last_look + LOOK_FOR_GONE_MS);
+		until.tv_sec = next / 1000;
+		until.tv_nsec = next % 1000 * 1000000;
+		pthread_cond_timedwait(&changed, &lock, &until);
 	}
 	pthread_mutex_unlock(&lock);
 	return arg;
