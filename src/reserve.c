@@ -19,6 +19,8 @@
  *	   timestamp and token are made when it leaves (exchange.c).
  *	 - A place is filled at once only after an answer of success. Any other may pause the channel or let it rest; its place
  *	   stays taken until a turn has read it.
+ *	 - Answers may gather for a moment before a turn records them (worker.c), while half of the reserve is left: no place stands
+ *	   idle for it. Who dies with them leaves them unknown, as always between answer and commit.
  *	 - Nothing waits longer than WAIT_MAX_MS. What does, or may not leave, was provably not sent: it ends as such, without a
  *	   class, counts as no try, and is due again.
  */
@@ -49,16 +51,38 @@ places_of(const BankChannel *channel, Lane lane)
 	return Max(0, Min(left, channel->in_flight_max));
 }
 
+/* How many requests may wait, where there are so many places. */
+static int
+size_for(const BankChannel *channel, Lane lane, int places)
+{
+	double answer_ms = channel->answer_ms[lane];
+
+	if (answer_ms <= 0 || (lane == LANE_DISPATCH && channel->sends_bulks))
+		return 0;
+	return (int) (places * Min(1, RESERVE_MS / answer_ms));
+}
+
 int
 reserve_places(BankChannel *channel, Lane lane)
 {
 	int places = places_of(channel, lane);
-	double answer_ms = channel->answer_ms[lane];
-	int reserve = 0;
 
-	if (answer_ms > 0 && !(lane == LANE_DISPATCH && channel->sends_bulks))
-		reserve = (int) (places * Min(1, RESERVE_MS / answer_ms));
-	return places + reserve - channel->in_flight[lane];
+	return places + size_for(channel, lane, places) - channel->in_flight[lane];
+}
+
+bool
+reserve_lasts(const Exchange *exchange)
+{
+	const BankChannel *channel = exchange->channel;
+	Lane lane = exchange->lane;
+	int waiting = 0;
+	dlist_iter iter;
+
+	if (channel == NULL || exchange->on_wire)
+		return false;
+	dlist_foreach(iter, unconstify(dlist_head *, &channel->reserve[lane]))
+		waiting++;
+	return waiting > 0 && waiting >= size_for(channel, lane, places_of(channel, lane)) / 2;
 }
 
 static bool

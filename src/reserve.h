@@ -25,6 +25,12 @@ extern bool reserve_can_start(void);
  */
 extern void reserve_start(void);
 
+/*
+ * Whether an exchange that has ended left its place to the next at once, and half of the channel's reserve is still there:
+ * then nothing stands idle if it is recorded a little later.
+ */
+extern bool reserve_lasts(const Exchange *exchange);
+
 /* All that waits ends as not sent. */
 extern void reserve_release(const char *why);
 

@@ -44,12 +44,13 @@
 
 static bool incarnation_begun = false;
 static dlist_head ended = DLIST_STATIC_INIT(ended); /* ended exchanges, to be recorded */
-static int orphans_left = 0;	  /* attempts of dead incarnations that somebody has locked */
-static int64 record_again_ms = 0; /* when to try again to record what was locked; 0: nothing was */
-static int64 next_turn_ms = 0;	  /* real; 0: at once */
-static bool next_is_known = true; /* next_turn_ms looks at the queues; else it must before we wait */
-static int idle_turns = 0;		  /* in a row, that found nothing to record or send */
-static int64 rest_until_ms = 0;	  /* calls are heeded no earlier */
+static int orphans_left = 0;	   /* attempts of dead incarnations that somebody has locked */
+static int64 record_again_ms = 0;  /* when to try again to record what was locked; 0: nothing was */
+static int64 next_turn_ms = 0;	   /* real; 0: at once */
+static bool next_is_known = true;  /* next_turn_ms looks at the queues; else it must before we wait */
+static int idle_turns = 0;		   /* in a row, that found nothing to record or send */
+static int64 rest_until_ms = 0;	   /* calls are heeded no earlier */
+static int64 put_off_until_ms = 0; /* what ended is recorded then at the latest; 0: nothing gathers */
 
 /*
  * Every commit that changes a payout calls the worker, though many have nothing for it. After each turn in vain the worker
@@ -57,6 +58,9 @@ static int64 rest_until_ms = 0;	  /* calls are heeded no earlier */
  * When work is due next is asked only after a rest without a call.
  */
 #define REST_MAX_MS 20
+
+/* How long answers may gather before they are recorded, see must_record(). */
+#define GATHER_MS 20
 
 /* The lock that keeps copies of this database on this host apart; asked for each turn, as the file may be another one. */
 static bool
@@ -285,6 +289,7 @@ turn(MemoryContext context)
 	next_is_known = true;
 	idle_turns++;
 	record_again_ms = 0;
+	put_off_until_ms = 0;
 	if (!dlist_is_empty(&ended))
 		idle_turns = 0;
 	dlist_foreach(iter, &ended)
@@ -372,7 +377,8 @@ static long
 wait_ms(int64 due_ms, bool has_ended)
 {
 	int64 now_ms = payout_unix_ms();
-	int64 until_ms = now_ms < rest_until_ms ? Min(due_ms, rest_until_ms) : next_is_known ? due_ms : 0;
+	bool due_is_known = next_is_known || put_off_until_ms > 0;
+	int64 until_ms = now_ms < rest_until_ms ? Min(due_ms, rest_until_ms) : due_is_known ? due_ms : 0;
 	/* bounded, should the clock be set back */
 	long ms = Min(Max(until_ms - now_ms, 0), payout_safety_poll_ms);
 	long http_ms = http_timeout_ms();
@@ -402,6 +408,29 @@ wait_for_call(int64 due_ms, bool has_ended)
 	return wakeup_worker_is_called() || called;
 }
 
+/*
+ * Moves what ended to what is recorded by the next turn; whether that is due now. A turn that records one answer costs nearly
+ * as much as one that records twenty, and no answer is read meanwhile: so while the reserve keeps the wire full, they gather.
+ */
+static bool
+must_record(dlist_head *fresh)
+{
+	bool may_gather = true;
+
+	if (dlist_is_empty(fresh))
+		return false;
+	while (!dlist_is_empty(fresh))
+	{
+		Exchange *exchange = dlist_container(Exchange, node, dlist_pop_head_node(fresh));
+
+		may_gather = may_gather && reserve_lasts(exchange);
+		dlist_push_tail(&ended, &exchange->node);
+	}
+	if (may_gather && put_off_until_ms == 0)
+		put_off_until_ms = payout_unix_ms() + GATHER_MS;
+	return !may_gather;
+}
+
 void
 payout_worker_main(Datum database)
 {
@@ -429,6 +458,8 @@ payout_worker_main(Datum database)
 
 		if (record_again_ms > 0)
 			due_ms = Min(due_ms, record_again_ms);
+		if (put_off_until_ms > 0)
+			due_ms = Min(due_ms, put_off_until_ms);
 		woken = wait_for_call(due_ms, !dlist_is_empty(&fresh));
 
 		serve_interrupts();
@@ -439,15 +470,13 @@ payout_worker_main(Datum database)
 			crash_point("answer_before_record");
 		if (reserve_can_start())
 			start_reserve(turn_context);
-		woken = woken || !dlist_is_empty(&fresh) || payout_unix_ms() >= due_ms;
-		while (!dlist_is_empty(&fresh))
-			dlist_push_tail(&ended, dlist_pop_head_node(&fresh));
+		woken = must_record(&fresh) || woken || payout_unix_ms() >= due_ms;
 		if (woken)
 		{
 			turn(turn_context);
 			rest_until_ms = payout_unix_ms() + Min(idle_turns, REST_MAX_MS) - 1;
 		}
-		else if (!next_is_known)
+		else if (!next_is_known && put_off_until_ms == 0)
 		{
 			next_turn_ms = Min(next_turn_ms, claim_next_due_ms(turn_context));
 			next_is_known = true;

@@ -126,6 +126,31 @@ for my $name (sort keys %stop)
 	paid_once('a bank that hangs', @txids);
 }
 
+# ---- Answers gather while the reserve lasts, but not for long: one is recorded though the others take long and more waits
+{
+	my @late_ms;
+	for (1 .. 3)
+	{
+		my @fast = registered(30);
+		approve_all();
+		$t->wait_sql("select bool_and(state = 'paid') from payout.payout");
+		my @txids = registered(15);
+		my $began = $t->sql('select clock_timestamp()');
+		$t->fault(service => '18', kind => 'delay', delay_ms => 2000, count => $places - 1);
+		$t->fault(service => '18', kind => 'delay', delay_ms => 200, count => 1);
+		$t->fault(service => '18', kind => 'delay', delay_ms => 2000);
+		approve_all();
+		$t->wait_sql("select exists (select from payout.attempt where lane = 'dispatch' and outcome = 'yes' and started_at > '$began')");
+		$t->clear_faults;
+		paid_once('answers gather', @txids);
+		push @late_ms, $t->sql("select round(1000 * extract(epoch from finished_at - started_at)) - latency_ms from payout.attempt
+			where lane = 'dispatch' and outcome = 'yes' and started_at > '$began' order by finished_at limit 1");
+	}
+	@late_ms = sort { $a <=> $b } @late_ms;
+	note "recorded after @late_ms ms";
+	cmp_ok($late_ms[1], '<', 400, 'an answer is recorded long before the requests that wait have waited too long');
+}
+
 # ---- The bank goes: nothing that waits is tried
 {
 	my @txids = fill('the bank goes', 15);
