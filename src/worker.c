@@ -458,8 +458,8 @@ payout_worker_main(Datum database)
 
 		if (record_again_ms > 0)
 			due_ms = Min(due_ms, record_again_ms);
-		if (put_off_until_ms > 0)
-			due_ms = Min(due_ms, put_off_until_ms);
+		if (put_off_until_ms > 0) /* no later than that, should the clock be set back */
+			due_ms = Min(due_ms, Min(put_off_until_ms, payout_unix_ms() + GATHER_MS));
 		woken = wait_for_call(due_ms, !dlist_is_empty(&fresh));
 
 		serve_interrupts();
