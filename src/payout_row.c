@@ -4,8 +4,8 @@
  */
 #include "postgres.h"
 
-#include "argument.h"
 #include "access/htup_details.h"
+#include "argument.h"
 #include "compat.h"
 #include "executor/spi.h"
 #include "payout_row.h"

@@ -7,7 +7,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define LOOK_FOR_GONE_MS 50
 
@@ -206,9 +205,6 @@ hold_main(void *arg)
 	pthread_mutex_lock(&lock);
 	while (!stopping)
 	{
-		struct timespec until;
-		int64_t next;
-
 		if (held == NULL)
 		{
 			pthread_cond_wait(&changed, &lock);
@@ -220,10 +216,7 @@ hold_main(void *arg)
 			wake_gone();
 			last_look = now_ms();
 		}
-		next = next_ms(last_look + LOOK_FOR_GONE_MS);
-		until.tv_sec = next / 1000;
-		until.tv_nsec = next % 1000 * 1000000;
-		pthread_cond_timedwait(&changed, &lock, &until);
+		wait_until(&changed, &lock, next_ms(last_look + LOOK_FOR_GONE_MS));
 	}
 	pthread_mutex_unlock(&lock);
 	return arg;

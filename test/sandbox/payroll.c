@@ -9,7 +9,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "config.h"
 #include "fault.h"
@@ -255,9 +254,7 @@ payroll_main(void *arg)
 
 		if (job == NULL)
 		{
-			struct timespec until = {next_ms / 1000, (next_ms % 1000) * 1000000};
-
-			pthread_cond_timedwait(&changed, &lock, &until);
+			wait_until(&changed, &lock, next_ms);
 			continue;
 		}
 		pthread_mutex_unlock(&lock);

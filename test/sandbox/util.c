@@ -84,6 +84,15 @@ now_ms(void)
 	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* Waits for the condition, no longer than to that moment. The lock is held. */
+void
+wait_until(pthread_cond_t *changed, pthread_mutex_t *lock, int64_t until_ms)
+{
+	struct timespec until = {until_ms / 1000, (until_ms % 1000) * 1000000};
+
+	pthread_cond_timedwait(changed, lock, &until);
+}
+
 void
 time_format(char *out, int64_t at_ms)
 {

@@ -5,6 +5,7 @@
 #ifndef SANDBOX_UTIL_H
 #define SANDBOX_UTIL_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,6 +19,7 @@ extern void die(const char *format, ...) __attribute__((noreturn, format(printf,
 /* Time in milliseconds since 1970; texts are Jakarta time, seconds precision: 2025-01-31T09:15:00+07:00. */
 #define TIME_TEXT_SIZE 32
 extern int64_t now_ms(void);
+extern void wait_until(pthread_cond_t *changed, pthread_mutex_t *lock, int64_t until_ms);
 extern void time_format(char *out, int64_t at_ms);
 extern bool time_parse(const char *text, int64_t *at_ms);
 extern void day_format(char *out, int64_t at_ms);
