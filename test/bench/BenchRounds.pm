@@ -1,4 +1,5 @@
-# BenchRounds.pm: sides that are measured in turn, A B C A B C A B C, so that all meet the same weather.
+# BenchRounds.pm: sides that are measured in turn, A B C, B C A, C A B, so that all meet the same weather. Each round begins
+# with another side: a round of some sides takes about as long as autovacuum rests, which would come to the same one each time.
 package BenchRounds;
 
 use strict;
@@ -18,7 +19,8 @@ sub run
 	BenchServer::must('sync');
 	for my $round (0 .. $rounds)
 	{
-		for my $side (@sides)
+		my $first = $round % @sides;
+		for my $side (@sides[$first .. $#sides], @sides[0 .. $first - 1])
 		{
 			my $run = $side->{server}->pgbench(%$side, seconds => $round == 0 ? $side->{warm_up_s} || 1 : $seconds);
 			$side->{done} += $run->{done};
