@@ -37,7 +37,7 @@ with word as (
 		regexp_matches(regexp_replace(p.prosrc, '--[^\n]*', '', 'g'), '(?<!distinct )\m(from|join|into|update|delete from)\s+(?:only\s+)?([a-z_][a-z_0-9]*)\M(?!\s*[.(])', 'g') m
 	where p.pronamespace = 'payout'::regnamespace and l.lanname <> 'c')
 select distinct w.oid::regprocedure, w.name from word w
-where w.name not in ('strict', 'set', 'select', 'skip') and w.name <> all (coalesce(w.proargnames, '{}')) and to_regclass('pg_catalog.' || w.name) is null
+where w.name not in ('strict', 'set', 'select', 'skip', 'exclusive') and w.name <> all (coalesce(w.proargnames, '{}')) and to_regclass('pg_catalog.' || w.name) is null
 -- common table expressions, and variables
 and w.prosrc !~ format('\m%s\M(\([^)]*\))?\s+as\s+(not\s+|materialized\s+)*\(', w.name) and w.prosrc !~ format('\m%s\s+(payout\.|pg_catalog\.|record|oid|regrole|name|text|integer|bigint|boolean|numeric|timestamptz|uuid|tid|bytea|jsonb|interval)', w.name)
 order by 1, 2;

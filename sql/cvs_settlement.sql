@@ -55,7 +55,7 @@ select test.settled('SETA') = test.owed_to('SETA') as same;
 begin;
 select bank_code from payout.create_bank('SETCHBK', 'Bank', 'SETA');
 select state from payout.register('SETTLE0001', 'SED', 70000, 'SETCHBK', '8811111111', 'Budi');
-select payout.ledger_deduct('SETTLE0001', test.txid('SED'), 70000, 0, null, null), payout.ledger_settle('SETTLE0001', test.txid('SED'), 70000, payout.settlement_account('SETA', null), null);
+select payout.ledger_deduct('SETTLE0001', test.txid('SED'), 70000, 0, null), payout.ledger_settle('SETTLE0001', test.txid('SED'), 70000, payout.settlement_account('SETA', null));
 select debit_account, credit_account from payout.transfer where txid = test.txid('SED') and kind = 'settle';
 select count(*) as of_the_channel from test.settlement('SETA', :'today') where line like 'SED%';
 select test.settled('SETA') = test.owed_to('SETA') as same;

@@ -69,7 +69,7 @@ set role payout_test_merchant;
 select state from payout.register('PRIVILEGE1', 'PR1', 100, 'PRIVBANK', '8811111111', 'Budi');
 select payout.register('PRIVILEGE2', 'PR1', 100, 'PRIVBANK', '8811111111', 'Budi');
 select payout.do_top_up('PRIVILEGE1', 1, 'x');
-select payout.ledger_return('PRIVILEGE1', 'x', 1, 0, 'settlement/X', null);
+select payout.ledger_return('PRIVILEGE1', 'x', 1, 0, 'settlement/X');
 select payout.claim_dispatch('PRIVCH', 1);
 update payout.payout set state = 'paid';
 set role payout_test_operator;

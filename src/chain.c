@@ -13,7 +13,6 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
-#include "chain.h"
 #include "compat.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
@@ -81,7 +80,8 @@ digest(const StringInfo buffer, unsigned char *out)
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not compute SHA-256")));
 }
 
-Datum
+/* The head (32 bytes) after one more row; the one before is NULL where the chain begins. */
+static bytea *
 chain_row(const bytea *head, TupleDesc desc, const Datum *values, const bool *nulls)
 {
 	bytea *next = palloc(VARHDRSZ + HEAD_LEN);
@@ -96,7 +96,7 @@ chain_row(const bytea *head, TupleDesc desc, const Datum *values, const bool *nu
 	SET_VARSIZE(next, VARHDRSZ + HEAD_LEN);
 	digest(&buffer, (unsigned char *) VARDATA(next));
 	pfree(buffer.data);
-	return PointerGetDatum(next);
+	return next;
 }
 
 /* chain(head, row): the head after the row; the head is null where the chain begins. */
@@ -108,7 +108,7 @@ payout_chain(PG_FUNCTION_ARGS)
 	TupleDesc desc;
 	Datum *values;
 	bool *nulls;
-	Datum next;
+	bytea *next;
 
 	if (PG_ARGISNULL(1))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("a row to be chained is null")));
@@ -123,5 +123,5 @@ payout_chain(PG_FUNCTION_ARGS)
 	heap_deform_tuple(&tuple, desc, values, nulls);
 	next = chain_row(PG_ARGISNULL(0) ? NULL : PG_GETARG_BYTEA_PP(0), desc, values, nulls);
 	ReleaseTupleDesc(desc);
-	PG_RETURN_DATUM(next);
+	PG_RETURN_BYTEA_P(next);
 }

@@ -1,5 +1,5 @@
 /*
- * history.h: rows of payout.payout_event, chained to the ones before.
+ * history.h: rows of payout.payout_event.
  * The steps in C that change a payout enter.
  */
 #ifndef PAYOUT_HISTORY_H
@@ -16,12 +16,10 @@ typedef struct HistoryRow
 
 /*
  * Makes row event_no of a payout, by the present caller, now. The event that merchants may be told of, the state before
- * and the reason may be NULL. Answers with the new head of the history (bytea), which the payout's row is to take; head is
- * the one before, NULL for the first row. The payout's row is locked or new.
+ * and the reason may be NULL. The payout's row is locked or new.
  */
-extern Datum history_make(HistoryRow *row, const bytea *head, Datum merchant_id, Datum txid, int event_no,
-						  const char *event, const char *from_state, const char *to_state,
-						  const char *reason);
+extern void history_make(HistoryRow *row, Datum merchant_id, Datum txid, int event_no, const char *event,
+						 const char *from_state, const char *to_state, const char *reason);
 
 extern void history_write(HistoryRow *row);
 

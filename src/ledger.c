@@ -5,7 +5,7 @@
  *	 - that sum = sum of the transfers into available less those out of it, at every committed instant: each function
  *	   below writes its transfer and its delta in one transaction.
  *	 - it never goes below zero: nothing is taken before escrow.c has set it aside, in any isolation level.
- *	 - each movement that touches the merchant happens once to one payout: unique index transfer_once_per_payout.
+ *	 - each movement that touches the merchant happens once to one payout: unique key transfer_once.
  *	 - the day of the total never goes back: who read the clock before midnight may count to the new day.
  * If the process dies at any line, nothing of the transaction remains.
  *
@@ -299,31 +299,31 @@ ledger_insert_set(const RowSet *transfers)
 }
 
 /*
- * Writes one transfer of a payout, or adds it to a set (unless NULL). The amount has two decimals; history is the head of
- * the payout's history.
+ * Writes one transfer of a payout, or adds it to a set (unless NULL). The amount has two decimals. What may happen to a
+ * payout more than once has a reference number that tells it apart (text), else 0.
  */
 static void
 post_to(RowSet *set, Datum merchant_id, Datum txid, const char *kind, const char *debit, const char *credit,
-		Datum amount, Datum history)
+		Datum amount, Datum reference_no)
 {
 	pg_uuid_t id;
 	Datum values[] = {merchant_id,
 					  UUIDPGetDatum(&id),
-					  TimestampTzGetDatum(GetCurrentTimestamp()),
+					  (Datum) 0,
 					  CStringGetTextDatum(kind),
 					  CStringGetTextDatum(debit),
 					  CStringGetTextDatum(credit),
 					  amount,
 					  CStringGetTextDatum("IDR"),
 					  txid,
-					  (Datum) 0,
-					  CStringGetTextDatum(caller_name()),
-					  history};
-	bool nulls[] = {false, false, false, false, false, false,
-					false, false, false, true,	false, history == (Datum) 0};
+					  reference_no,
+					  CStringGetTextDatum(caller_name())};
+	bool nulls[] = {false, false, false, false, false, false, false, false, false, reference_no == (Datum) 0,
+					false};
 
-	/* Before the id, whose time then is later than the transaction's number: chain.sql relies on it. */
+	/* Before the moment, which then is later than the transaction's number: chain.sql relies on it. */
 	(void) GetCurrentTransactionId();
+	values[2] = TimestampTzGetDatum(GetCurrentTimestamp());
 	identifier_uuid(&id);
 	if (set != NULL)
 		row_set_add(set, values, nulls);
@@ -332,10 +332,9 @@ post_to(RowSet *set, Datum merchant_id, Datum txid, const char *kind, const char
 }
 
 static void
-post(Datum merchant_id, Datum txid, const char *kind, const char *debit, const char *credit, Datum amount,
-	 Datum history)
+post(Datum merchant_id, Datum txid, const char *kind, const char *debit, const char *credit, Datum amount)
 {
-	post_to(NULL, merchant_id, txid, kind, debit, credit, amount, history);
+	post_to(NULL, merchant_id, txid, kind, debit, credit, amount, (Datum) 0);
 }
 
 static bool
@@ -352,8 +351,7 @@ sum(Datum a, Datum b)
 }
 
 void
-ledger_deduct(Datum merchant_id, Datum txid, Datum amount, Datum fee, const Datum *daily_total_max,
-			  Datum history)
+ledger_deduct(Datum merchant_id, Datum txid, Datum amount, Datum fee, const Datum *daily_total_max)
 {
 	text *merchant = DatumGetTextPP(merchant_id);
 	Datum total = sum(amount, fee);
@@ -361,10 +359,10 @@ ledger_deduct(Datum merchant_id, Datum txid, Datum amount, Datum fee, const Datu
 
 	if (escrow_is_there())
 		day = take_from_escrow(merchant, total, ledger_to_cents(amount), daily_total_max);
-	post(merchant_id, txid, "deduct", "available", "in_transit", amount, history);
+	post(merchant_id, txid, "deduct", "available", "in_transit", amount);
 	crash_point("deduct_posted");
 	if (is_positive(fee))
-		post(merchant_id, txid, "fee", "available", "fee", fee, history);
+		post(merchant_id, txid, "fee", "available", "fee", fee);
 	if (escrow_is_there())
 		write_delta(merchant_id, DirectFunctionCall1(numeric_uminus, total), &day, amount);
 	else
@@ -420,87 +418,80 @@ ledger_take_set(Datum merchant_id, int count, LedgerShare *shares, const Datum *
 }
 
 void
-ledger_add_taken(RowSet *transfers, Datum merchant_id, Datum txid, Datum amount, Datum fee, Datum history)
+ledger_add_taken(RowSet *transfers, Datum merchant_id, Datum txid, Datum amount, Datum fee)
 {
-	post_to(transfers, merchant_id, txid, "deduct", "available", "in_transit", amount, history);
+	post_to(transfers, merchant_id, txid, "deduct", "available", "in_transit", amount, (Datum) 0);
 	if (is_positive(fee))
-		post_to(transfers, merchant_id, txid, "fee", "available", "fee", fee, history);
+		post_to(transfers, merchant_id, txid, "fee", "available", "fee", fee, (Datum) 0);
 }
 
 void
-ledger_settle(Datum merchant_id, Datum txid, Datum amount, const char *settlement, Datum history)
+ledger_settle(Datum merchant_id, Datum txid, Datum amount, const char *settlement)
 {
-	post(merchant_id, txid, "settle", "in_transit", settlement, amount, history);
+	post(merchant_id, txid, "settle", "in_transit", settlement, amount);
 }
 
 /* Gives a payout's amount back from an account, and its fee from the fee account when it is not zero. */
 static void
-give_back(Datum merchant_id, Datum txid, Datum amount, Datum fee, const char *kind, const char *from,
-		  Datum history)
+give_back(Datum merchant_id, Datum txid, Datum amount, Datum fee, const char *kind, const char *from)
 {
-	post(merchant_id, txid, kind, from, "available", amount, history);
+	post(merchant_id, txid, kind, from, "available", amount);
 	if (is_positive(fee))
-		post(merchant_id, txid, "fee_refund", "fee", "available", fee, history);
+		post(merchant_id, txid, "fee_refund", "fee", "available", fee);
 	crash_point("refund_posted");
 	ledger_give(DatumGetTextPP(merchant_id), sum(amount, fee));
 }
 
 void
-ledger_refund(Datum merchant_id, Datum txid, Datum amount, Datum fee, Datum history)
+ledger_refund(Datum merchant_id, Datum txid, Datum amount, Datum fee)
 {
-	give_back(merchant_id, txid, amount, fee, "refund", "in_transit", history);
+	give_back(merchant_id, txid, amount, fee, "refund", "in_transit");
 }
 
-static Datum
-history_of(FunctionCallInfo fcinfo, int arg)
-{
-	return PG_ARGISNULL(arg) ? (Datum) 0 : PG_GETARG_DATUM(arg);
-}
-
-/* ledger_deduct(merchant_id, txid, amount, fee, daily_total_max, history): available to in_transit and fee. PY001, PY007. */
+/* ledger_deduct(merchant_id, txid, amount, fee, daily_total_max): available to in_transit and fee. PY001, PY007. */
 Datum
 payout_ledger_deduct(PG_FUNCTION_ARGS)
 {
 	Datum daily_total_max = PG_GETARG_DATUM(4);
 
 	ledger_deduct(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2), PG_GETARG_DATUM(3),
-				  PG_ARGISNULL(4) ? NULL : &daily_total_max, history_of(fcinfo, 5));
+				  PG_ARGISNULL(4) ? NULL : &daily_total_max);
 	PG_RETURN_DATUM(PG_GETARG_DATUM(3));
 }
 
-/* ledger_settle(merchant_id, txid, amount, settlement, history): in_transit to settlement/... */
+/* ledger_settle(merchant_id, txid, amount, settlement): in_transit to settlement/... */
 Datum
 payout_ledger_settle(PG_FUNCTION_ARGS)
 {
 	ledger_settle(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2),
-				  text_to_cstring(PG_GETARG_TEXT_PP(3)), history_of(fcinfo, 4));
+				  text_to_cstring(PG_GETARG_TEXT_PP(3)));
 	PG_RETURN_VOID();
 }
 
-/* ledger_return(merchant_id, txid, amount, fee, settlement, history): settlement/... and fee back to available. */
+/* ledger_return(merchant_id, txid, amount, fee, settlement): settlement/... and fee back to available. */
 Datum
 payout_ledger_return(PG_FUNCTION_ARGS)
 {
 	give_back(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2), PG_GETARG_DATUM(3), "return",
-			  text_to_cstring(PG_GETARG_TEXT_PP(4)), history_of(fcinfo, 5));
+			  text_to_cstring(PG_GETARG_TEXT_PP(4)));
 	PG_RETURN_VOID();
 }
 
-/* ledger_loss(merchant_id, txid, amount, settlement, history): platform_loss to settlement/... */
+/* ledger_loss(merchant_id, txid, amount, settlement, occasion): platform_loss to settlement/... */
 Datum
 payout_ledger_loss(PG_FUNCTION_ARGS)
 {
-	post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "loss", "platform_loss",
-		 text_to_cstring(PG_GETARG_TEXT_PP(3)), PG_GETARG_DATUM(2), history_of(fcinfo, 4));
+	post_to(NULL, PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "loss", "platform_loss",
+			text_to_cstring(PG_GETARG_TEXT_PP(3)), PG_GETARG_DATUM(2), PG_GETARG_DATUM(4));
 	PG_RETURN_VOID();
 }
 
-/* ledger_loss_return(merchant_id, txid, amount, settlement, history): settlement/... to platform_loss. */
+/* ledger_loss_return(merchant_id, txid, amount, settlement, occasion): settlement/... to platform_loss. */
 Datum
 payout_ledger_loss_return(PG_FUNCTION_ARGS)
 {
-	post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "loss_return", text_to_cstring(PG_GETARG_TEXT_PP(3)),
-		 "platform_loss", PG_GETARG_DATUM(2), history_of(fcinfo, 4));
+	post_to(NULL, PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "loss_return",
+			text_to_cstring(PG_GETARG_TEXT_PP(3)), "platform_loss", PG_GETARG_DATUM(2), PG_GETARG_DATUM(4));
 	PG_RETURN_VOID();
 }
 

@@ -20,12 +20,12 @@ extern void ledger_give(text *merchant_id, Datum amount);
 /*
  * Transfers of a payout, each with what it changes in the balance. Amounts and fees are numeric with two decimals.
  * deduct: available to in_transit, and to fee when the fee is not zero; PY001, or PY007 when the total of the day would
- * pass daily_total_max (NULL: no bound). history is the head of the payout's history by then (bytea). settle: in_transit to settlement/... refund: back to available.
+ * pass daily_total_max (NULL: no bound). settle: in_transit to settlement/... refund: back to available.
  */
 extern void ledger_deduct(Datum merchant_id, Datum txid, Datum amount, Datum fee,
-						  const Datum *daily_total_max, Datum history);
-extern void ledger_settle(Datum merchant_id, Datum txid, Datum amount, const char *settlement, Datum history);
-extern void ledger_refund(Datum merchant_id, Datum txid, Datum amount, Datum fee, Datum history);
+						  const Datum *daily_total_max);
+extern void ledger_settle(Datum merchant_id, Datum txid, Datum amount, const char *settlement);
+extern void ledger_refund(Datum merchant_id, Datum txid, Datum amount, Datum fee);
 
 typedef enum LedgerResult
 {
@@ -49,8 +49,7 @@ typedef struct LedgerShare
  */
 extern void ledger_take_set(Datum merchant_id, int count, LedgerShare *shares, const Datum *daily_total_max);
 
-extern void ledger_add_taken(RowSet *transfers, Datum merchant_id, Datum txid, Datum amount, Datum fee,
-							 Datum history);
+extern void ledger_add_taken(RowSet *transfers, Datum merchant_id, Datum txid, Datum amount, Datum fee);
 extern void ledger_insert_set(const RowSet *transfers);
 
 /* An amount (numeric, at most two decimals) in hundredths. */

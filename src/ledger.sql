@@ -154,23 +154,19 @@ create table payout.transfer (
 	txid text collate "C",
 	reference_no text collate "C",
 	created_by text not null default payout.caller(),
-	history_head bytea,
-	primary key (merchant_id, transfer_id)
+	constraint transfer_once unique nulls not distinct (merchant_id, txid, kind, reference_no)
 );
 comment on table payout.transfer is 'the ledger: each row moves a positive amount from one account to another, so the books cannot be unbalanced; rows are never changed';
 comment on column payout.transfer.debit_account is 'where the money leaves: funding, available, in_transit, fee, platform_loss, settlement/CHANNEL or settlement/cvs:STORE';
 comment on column payout.transfer.credit_account is 'where the money arrives';
-comment on column payout.transfer.history_head is 'head of the payout''s history by then, so that the chain of transfers holds it too; see chain.sql';
+comment on column payout.transfer.reference_no is 'the merchant''s reference of a top-up or withdrawal; of a loss or its return the number of the history row that tells why; else null';
+comment on constraint transfer_once on payout.transfer is 'each movement happens at most once to one payout, and once for a reference: the second refund is a unique violation';
 
--- Each movement that touches the merchant happens at most once to one payout: the second refund is a unique violation.
--- (A dispute may go back and forth between the platform and the bank.)
-create unique index transfer_once_per_payout on payout.transfer (merchant_id, txid, kind)
-	where txid is not null and kind not in ('loss', 'loss_return');
-create index transfer_of_payout on payout.transfer (merchant_id, txid) where kind in ('loss', 'loss_return');
+-- The rows of a stretch of time, as in payout.payout_event.
+create index transfer_at on payout.transfer using brin (at) with (pages_per_range = 32);
 -- What is owed to a store, day by day.
 create index transfer_to_cvs on payout.transfer (credit_account, at) where credit_account like 'settlement/cvs:%';
 create index transfer_from_cvs on payout.transfer (debit_account, at) where debit_account like 'settlement/cvs:%';
-create unique index transfer_once_per_reference on payout.transfer (merchant_id, kind, reference_no) where reference_no is not null;
 
 create trigger refuse_change before update or delete on payout.transfer for each row execute function payout.refuse_change();
 create trigger refuse_truncate before truncate on payout.transfer for each statement execute function payout.refuse_change();
@@ -183,27 +179,27 @@ comment on function payout.follow_transfer() is 'trigger: a transfer that is wri
 
 create trigger follow before insert on payout.transfer for each row execute function payout.follow_transfer();
 
-create function payout.ledger_deduct(merchant_id text, txid text, amount numeric, fee numeric, daily_total_max numeric, history bytea)
+create function payout.ledger_deduct(merchant_id text, txid text, amount numeric, fee numeric, daily_total_max numeric)
 returns numeric
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_ledger_deduct';
-comment on function payout.ledger_deduct(text, text, numeric, numeric, numeric, bytea) is
+comment on function payout.ledger_deduct(text, text, numeric, numeric, numeric) is
 'available to in_transit (amount) and to fee (fee); PY001 when available is too low, PY007 when the day''s total would pass daily_total_max. Answers with the fee';
 
-create function payout.ledger_settle(merchant_id text, txid text, amount numeric, settlement text, history bytea) returns void
+create function payout.ledger_settle(merchant_id text, txid text, amount numeric, settlement text) returns void
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_ledger_settle';
-comment on function payout.ledger_settle(text, text, numeric, text, bytea) is 'in_transit to settlement/...: the payout is paid';
+comment on function payout.ledger_settle(text, text, numeric, text) is 'in_transit to settlement/...: the payout is paid';
 
-create function payout.ledger_return(merchant_id text, txid text, amount numeric, fee numeric, settlement text, history bytea) returns void
+create function payout.ledger_return(merchant_id text, txid text, amount numeric, fee numeric, settlement text) returns void
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_ledger_return';
-comment on function payout.ledger_return(text, text, numeric, numeric, text, bytea) is 'settlement/... (and fee, if not zero) back to available: the bank gave a paid payout back';
+comment on function payout.ledger_return(text, text, numeric, numeric, text) is 'settlement/... (and fee, if not zero) back to available: the bank gave a paid payout back';
 
-create function payout.ledger_loss(merchant_id text, txid text, amount numeric, settlement text, history bytea) returns void
+create function payout.ledger_loss(merchant_id text, txid text, amount numeric, settlement text, occasion text) returns void
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_ledger_loss';
-comment on function payout.ledger_loss(text, text, numeric, text, bytea) is 'platform_loss to settlement/...: the bank paid after the merchant had been refunded';
+comment on function payout.ledger_loss(text, text, numeric, text, text) is 'platform_loss to settlement/...: the bank paid after the merchant had been refunded; the occasion tells repetitions apart';
 
-create function payout.ledger_loss_return(merchant_id text, txid text, amount numeric, settlement text, history bytea) returns void
+create function payout.ledger_loss_return(merchant_id text, txid text, amount numeric, settlement text, occasion text) returns void
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_ledger_loss_return';
-comment on function payout.ledger_loss_return(text, text, numeric, text, bytea) is 'settlement/... to platform_loss: what was booked as a loss came back';
+comment on function payout.ledger_loss_return(text, text, numeric, text, text) is 'settlement/... to platform_loss: what was booked as a loss came back; the occasion tells repetitions apart';
 
 create function payout.ledger_fund(merchant_id text, kind text, amount numeric, reference_no text) returns payout.transfer
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_ledger_fund';

@@ -83,20 +83,15 @@ call_sql(RowPlan *kept, const char *sql, const Move *move, const char *word)
 	SPI_finish();
 }
 
-/* Makes the next history row, and takes it into the payout's count and head. */
+/* Makes the next history row, and counts it in the payout's. */
 static void
 note(Move *move, HistoryRow *row, const char *event, const char *from_state, const char *to_state,
 	 const char *reason)
 {
 	int event_no = DatumGetInt32(payout_row_get(&move->new, EVENTS)) + 1;
-	bytea *head = payout_row_is_null(&move->new, HISTORY_HEAD)
-					  ? NULL
-					  : DatumGetByteaPP(payout_row_get(&move->new, HISTORY_HEAD));
 
-	payout_row_set(&move->new, HISTORY_HEAD,
-				   history_make(row, head, payout_row_get(&move->new, MERCHANT_ID),
-								payout_row_get(&move->new, TXID), event_no, event, from_state, to_state,
-								reason));
+	history_make(row, payout_row_get(&move->new, MERCHANT_ID), payout_row_get(&move->new, TXID), event_no,
+				 event, from_state, to_state, reason);
 	payout_row_set(&move->new, EVENTS, Int32GetDatum(event_no));
 }
 
@@ -142,22 +137,21 @@ move_money(Move *move, const char *money, const Policy *policy)
 	Datum merchant_id = payout_row_get(&move->new, MERCHANT_ID);
 	Datum txid = payout_row_get(&move->new, TXID);
 	Datum amount = payout_row_get(&move->new, AMOUNT);
-	Datum history = payout_row_get(&move->new, HISTORY_HEAD);
 
 	if (strcmp(money, "deduct") == 0)
 	{
 		Datum fee = policy_fee(policy, payout_row_text(&move->new, METHOD), amount);
 
 		if (move->set != NULL)
-			ledger_add_taken(&move->set->transfers, merchant_id, txid, amount, fee, history);
+			ledger_add_taken(&move->set->transfers, merchant_id, txid, amount, fee);
 		else
-			ledger_deduct(merchant_id, txid, amount, fee, policy_daily_total(policy), history);
+			ledger_deduct(merchant_id, txid, amount, fee, policy_daily_total(policy));
 		payout_row_set(&move->new, FEE, fee);
 	}
 	else if (strcmp(money, "settle") == 0)
-		ledger_settle(merchant_id, txid, amount, settlement_account(move), history);
+		ledger_settle(merchant_id, txid, amount, settlement_account(move));
 	else if (strcmp(money, "refund") == 0)
-		ledger_refund(merchant_id, txid, amount, payout_row_get(&move->new, FEE), history);
+		ledger_refund(merchant_id, txid, amount, payout_row_get(&move->new, FEE));
 	else
 		call_sql(&plan, "select payout.move_money($1, $2)", move, money);
 }

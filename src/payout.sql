@@ -57,7 +57,6 @@ create table payout.payout (
 	final_at timestamptz,
 	disputed_at timestamptz,
 	events integer not null default 1,
-	history_head bytea not null,
 	approvals integer,
 	-- the account check
 	account_check text,
@@ -91,7 +90,6 @@ comment on column payout.payout.fee is 'what was deducted on top of the amount, 
 comment on column payout.payout.final_at is 'when it came to its end; null while it has none';
 comment on column payout.payout.disputed_at is 'since when a person has to decide what became of the money';
 comment on column payout.payout.events is 'number of history rows, the number of the last one';
-comment on column payout.payout.history_head is 'head of the chain of the history rows, see chain.sql';
 comment on column payout.payout.approvals is 'approvals given so far where the merchant''s rules of maker and checker count them, see payout.payout_approval; else null';
 comment on column payout.payout.account_check is 'what the bank said of the account; matched and name_differs compare the bank''s name with beneficiary_name';
 comment on column payout.payout.account_name is 'the holder''s name as the bank gave it';
@@ -199,6 +197,8 @@ comment on column payout.payout_event.role_name is 'who called; the extension''s
 -- Without event_no, so that the rows of a payout share one entry (a quarter of the space). That each number comes once is
 -- kept by the lock on the payout, whose row counts them, and looked after by payout.verify (history_without_gaps).
 create index payout_event_of_payout on payout.payout_event (merchant_id, txid);
+-- The rows of a stretch of time, for next to nothing: rows come in the order of their moments. See chain.sql.
+create index payout_event_at on payout.payout_event using brin (at) with (pages_per_range = 32);
 
 create trigger refuse_change before update or delete on payout.payout_event for each row execute function payout.refuse_change();
 create trigger refuse_truncate before truncate on payout.payout_event for each statement execute function payout.refuse_change();
@@ -260,12 +260,12 @@ declare
 begin
 	if money = 'return' then
 		perform payout.ledger_return(p.merchant_id, p.txid, p.amount,
-			case when payout.option('merchant', m.options, 'refund_fee_on_return')::boolean then p.fee else 0 end, settlement, p.history_head)
+			case when payout.option('merchant', m.options, 'refund_fee_on_return')::boolean then p.fee else 0 end, settlement)
 		from payout.merchant m where m.merchant_id = p.merchant_id;
 	elsif money = 'loss' then
-		perform payout.ledger_loss(p.merchant_id, p.txid, p.amount, settlement, p.history_head);
+		perform payout.ledger_loss(p.merchant_id, p.txid, p.amount, settlement, p.events::text);
 	elsif money = 'loss_return' then
-		perform payout.ledger_loss_return(p.merchant_id, p.txid, p.amount, settlement, p.history_head);
+		perform payout.ledger_loss_return(p.merchant_id, p.txid, p.amount, settlement, p.events::text);
 	end if;
 end
 $$;
@@ -299,12 +299,7 @@ begin
 		when bool_or(kind = 'refund') then 'refunded'
 		when bool_or(kind = 'deduct') then 'in_transit'
 		else 'none' end
-		-- two parts, as each has an index of its own
-		from (select t.kind from payout.transfer t
-			  where t.merchant_id = p_merchant_id and t.txid = p_txid and t.kind not in ('loss', 'loss_return')
-			  union all
-			  select t.kind from payout.transfer t
-			  where t.merchant_id = p_merchant_id and t.txid = p_txid and t.kind in ('loss', 'loss_return')) k);
+		from payout.transfer t where t.merchant_id = p_merchant_id and t.txid = p_txid);
 end
 $$;
 comment on function payout.money_position(text, text) is 'where a payout''s money is by its transfers: none, in_transit, settled, refunded, returned or lost';
@@ -324,26 +319,14 @@ end
 $$;
 comment on function payout.money_needed(text, text, text) is 'the transfer that brings a disputed payout''s money where its new state (paid, failed, returned) says it is, or null';
 
-create function payout.first_event(p_merchant_id text, p_txid text) returns payout.payout_event
-language plpgsql volatile
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-	return row(p_merchant_id, p_txid, 1, clock_timestamp(), null, null, 'registered', payout.caller(), null)::payout.payout_event;
-end
-$$;
-comment on function payout.first_event(text, text) is 'the first history row of a payout that is about to be registered';
-
 create function payout.add_event(p payout.payout, p_reason text) returns payout.payout
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-	e payout.payout_event := row(p.merchant_id, p.txid, p.events + 1, clock_timestamp(), null, p.state, p.state, payout.caller(), p_reason)::payout.payout_event;
 begin
-	insert into payout.payout_event select e.*;
-	update payout.payout u set events = e.event_no, history_head = payout.chain(u.history_head, e)
-	where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
+	insert into payout.payout_event (merchant_id, txid, event_no, from_state, to_state, reason)
+	values (p.merchant_id, p.txid, p.events + 1, p.state, p.state, p_reason);
+	update payout.payout u set events = u.events + 1 where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
 	return p;
 end
 $$;

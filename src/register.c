@@ -145,7 +145,6 @@ register_at_once(FunctionCallInfo fcinfo, Datum *result)
 	Policy policy;
 	PayoutRow row;
 	HistoryRow history;
-	Datum head;
 	TupleDesc desc;
 	HeapTuple written;
 
@@ -159,13 +158,11 @@ register_at_once(FunctionCallInfo fcinfo, Datum *result)
 	payout_row_init(&row, desc);
 	register_fill_common(&row);
 	register_fill(&row, &wanted, &route, payout_now());
-	head = history_make(&history, NULL, wanted.merchant_id, payout_row_get(&row, TXID), 1, NULL, NULL,
-						"registered", NULL);
-	payout_row_set(&row, HISTORY_HEAD, head);
 	written = row_insert_new("payout", desc->natts, row.values, row.nulls);
 	/* Known by its reference number, or the TXID is taken (the clock was set back). */
 	if (written == NULL)
 		return false;
+	history_make(&history, wanted.merchant_id, payout_row_get(&row, TXID), 1, NULL, NULL, "registered", NULL);
 	history_write(&history);
 	*result = heap_copy_tuple_as_datum(written, desc);
 	return true;

@@ -30,7 +30,6 @@ as $$
 declare
 	p payout.payout;
 	wanted payout.payout;
-	registered payout.payout_event;
 	started timestamptz := payout.clock();
 begin
 	-- Each raises by itself.
@@ -56,11 +55,10 @@ begin
 			using errcode = 'PY009', hint = 'Leave it out for a payout at once.';
 	end if;
 
-	registered := payout.first_event(p_merchant_id, payout.generate_txid(p_merchant_id));
-	insert into payout.payout as n (merchant_id, txid, history_head, kind, state, reference_no, method, amount, channel_id, bank_code,
+	insert into payout.payout as n (merchant_id, txid, kind, state, reference_no, method, amount, channel_id, bank_code,
 		account_no, beneficiary_name, beneficiary_phone, description, options, scheduled_at, registered_at,
 		account_check, check_due_at, check_deadline_at)
-	select m.merchant_id, registered.txid, payout.chain(null, registered), 'disbursement', 'registered', p_reference_no, p_method,
+	select m.merchant_id, payout.generate_txid(p_merchant_id), 'disbursement', 'registered', p_reference_no, p_method,
 		p_amount, b.channel_id, b.bank_code, p_account_no, p_beneficiary_name, p_beneficiary_phone, p_description,
 		p_options, p_scheduled_at, clock_timestamp(), 'pending', started,
 		started + payout.option_interval(c.options, 'check_deadline_s')
@@ -73,7 +71,7 @@ begin
 	on conflict do nothing
 	returning n.* into p;
 	if found then
-		insert into payout.payout_event select registered.*;
+		insert into payout.payout_event (merchant_id, txid, event_no, to_state) values (p.merchant_id, p.txid, 1, 'registered');
 		return p;
 	end if;
 

@@ -144,9 +144,8 @@ make_rows(BatchItem **sorted, int count, Datum *txids, Routes *routes, RowSet *p
 		register_fill(&row, wanted, route, now);
 		txids[sorted[i]->ordinal - 1] = payout_row_get(&row, TXID);
 		MemoryContextSwitchTo(each);
-		payout_row_set(&row, HISTORY_HEAD,
-					   history_make(&history, NULL, wanted->merchant_id, payout_row_get(&row, TXID), 1, NULL,
-									NULL, "registered", NULL));
+		history_make(&history, wanted->merchant_id, payout_row_get(&row, TXID), 1, NULL, NULL, "registered",
+					 NULL);
 		row_set_add(payouts, row.values, row.nulls);
 		row_set_add(events, history.values, history.nulls);
 		MemoryContextSwitchTo(outer);

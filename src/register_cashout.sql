@@ -17,7 +17,6 @@ declare
 	m payout.merchant := payout.find_merchant(p_merchant_id);
 	p payout.payout;
 	wanted payout.payout;
-	registered payout.payout_event;
 begin
 	perform payout.require_text('reference_no', p_reference_no, 1, 40, 'visible', 'PY016'),
 			payout.require_amount('amount', p_amount),
@@ -51,10 +50,9 @@ begin
 	perform payout.check_amount_limits(m, 'cashout', p_amount);
 
 	loop
-		registered := payout.first_event(p_merchant_id, payout.generate_txid(p_merchant_id));
-		insert into payout.payout (merchant_id, txid, history_head, kind, state, reference_no, method, amount, fee, beneficiary_name,
+		insert into payout.payout (merchant_id, txid, kind, state, reference_no, method, amount, fee, beneficiary_name,
 			beneficiary_phone, description, options, registered_at)
-		values (p_merchant_id, registered.txid, payout.chain(null, registered), 'cashout', 'registered', p_reference_no, 'cashout', p_amount,
+		values (p_merchant_id, payout.generate_txid(p_merchant_id), 'cashout', 'registered', p_reference_no, 'cashout', p_amount,
 			payout.fee_of(m.options, 'cashout', p_amount), p_beneficiary_name, p_beneficiary_phone, p_description, p_options,
 			clock_timestamp())
 		on conflict do nothing
@@ -67,8 +65,8 @@ begin
 		end if;
 	end loop;
 	-- Row and charge are of one transaction: PY001 leaves neither. Only the session that made the row charges for it.
-	insert into payout.payout_event select registered.*;
-	p.fee := payout.ledger_deduct(p.merchant_id, p.txid, p.amount, p.fee, (m.options #>> '{limits,daily_total}')::numeric, p.history_head);
+	insert into payout.payout_event (merchant_id, txid, event_no, to_state) values (p.merchant_id, p.txid, 1, 'registered');
+	p.fee := payout.ledger_deduct(p.merchant_id, p.txid, p.amount, p.fee, (m.options #>> '{limits,daily_total}')::numeric);
 	return p;
 end
 $$;

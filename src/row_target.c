@@ -146,7 +146,11 @@ close_indexes(RowTarget *target)
 	target->result->ri_NumIndices = target->index_count;
 	ExecCloseIndices(target->result);
 	for (int i = 0; i < target->index_count; i++)
+	{
 		target->result->ri_IndexRelationDescs[i] = NULL;
+		/* What an index (BRIN) keeps from row to row points to the relation, and is gone with the caller's context. */
+		target->result->ri_IndexRelationInfo[i]->ii_AmCache = NULL;
+	}
 	target->result->ri_NumIndices = 0;
 }
 
@@ -253,6 +257,8 @@ row_target_open(const char *table, int columns)
 		keep(target);
 	}
 	target->result->ri_RelationDesc = rel;
+	for (int i = 0; i < target->index_count; i++)
+		target->result->ri_IndexRelationInfo[i]->ii_Context = CurrentMemoryContext;
 	target->in_use = true;
 	target->estate->es_snapshot = GetActiveSnapshot();
 	target->estate->es_output_cid = GetCurrentCommandId(true);

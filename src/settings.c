@@ -125,8 +125,8 @@ payout_define_settings(void)
 							"After that the payout is suspect: the cash may have left the till.",
 							&payout_reservation_ttl_s, 900, 1, 604800, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL,
 							NULL);
-	DefineCustomIntVariable("payout.chain_interval", "How often the worker chains new transfers.", NULL,
-							&payout_chain_interval_s, 600, 1, 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL,
+	DefineCustomIntVariable("payout.chain_interval", "How often the worker chains new history and transfers.",
+							NULL, &payout_chain_interval_s, 600, 1, 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL,
 							NULL);
 	if (process_shared_preload_libraries_in_progress)
 	{

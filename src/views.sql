@@ -185,13 +185,14 @@ comment on column payout.v_hold.reason is 'why';
 comment on column payout.v_hold.at is 'since when';
 
 create view payout.v_chain with (security_barrier) as
-select s.merchant_id, s.link_no, s.linked_at, s.until, s.transfers, encode(s.head, 'hex') as head
+select s.merchant_id, s.link_no, s.linked_at, s.until, s.events, s.transfers, encode(s.head, 'hex') as head
 from payout.chain_link s
 where payout.may_read_all();
-comment on view payout.v_chain is 'heads of the chains of transfers; noted elsewhere, they prove that nothing older was changed';
-comment on column payout.v_chain.merchant_id is 'whose transfers they are';
+comment on view payout.v_chain is 'heads of the chains of history and transfers; noted elsewhere, they prove that nothing older was changed';
+comment on column payout.v_chain.merchant_id is 'whose rows they are';
 comment on column payout.v_chain.link_no is 'counts from 1 for each merchant';
 comment on column payout.v_chain.linked_at is 'when they were chained';
-comment on column payout.v_chain.until is 'the last transfer_id of the link';
+comment on column payout.v_chain.until is 'what was written before this moment, and not in the link before, is in this one';
+comment on column payout.v_chain.events is 'how many history rows it holds';
 comment on column payout.v_chain.transfers is 'how many transfers it holds';
 comment on column payout.v_chain.head is 'the head after it, SHA-256 in hex';

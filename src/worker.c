@@ -3,8 +3,8 @@
  *
  * One turn: wait on {latch, postmaster death, sockets, timer}; serve interrupts and reload; pump libcurl; then, in one
  * short durable transaction, record what ended and claim new work with its attempts; then start what was claimed; then, in
- * other transactions, let a batch of due tokens expire, fold balances, and chain transfers. When there is work next is asked
- * only before waiting: while answers keep coming, each turn looks into all queues anyway.
+ * other transactions, let a batch of due tokens expire, fold balances, and chain history and transfers. When there is work
+ * next is asked only before waiting: while answers keep coming, each turn looks into all queues anyway.
  *
  * Invariants kept here:
  *	 - No transaction, snapshot or lock on a row is held while anything is waited for outside the database.

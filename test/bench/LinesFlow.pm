@@ -22,26 +22,39 @@ sub measure
 	$bank->check_books;
 }
 
-# Registered, checked, approved, sent in bulk, paid, notified; then a plain vacuum. Two waves: what the second one adds is what a
-# payout leaves behind for good. The first leaves room as well, which the rows' earlier versions took and the second uses again.
+# Registered, checked, approved, sent in bulk, paid, notified. First as many at once as are measured then; those come in twenty
+# parts with a plain vacuum after each, as autovacuum is set for the payouts (at a twentieth more): so each part uses the
+# room again that earlier versions of rows took, and what is added is what a payout leaves behind for good.
 sub bytes
 {
 	my ($report, $bank, $payouts) = @_;
-	my @sizes;
-	for my $wave (1, 2)
-	{
-		$bank->{server}->pgbench(database => 'flow', script => 'pay.pgbench', clients => $clients, transactions => $payouts / $clients, variables => \%with);
-		$bank->wait_for('all paid and told', 60 + $payouts / 10, "select count(*) = $wave * $payouts from payout.payout p where p.state = 'paid'
-			and exists (select from payout.notification n where (n.merchant_id, n.txid, n.event) = (p.merchant_id, p.txid, 'payout.paid') and n.delivered_at is not null)");
-		$bank->query('vacuum');
-		push @sizes, { map { split /\|/ } split /\n/, $bank->query(
-			"select relname, pg_total_relation_size(oid) from pg_class where relnamespace = 'payout'::regnamespace and relkind = 'r'") };
-	}
-	my %bytes = map { $_ => ($sizes[1]{$_} - $sizes[0]{$_}) / $payouts } keys %{ $sizes[1] };
+	my $part = int($payouts / 20 / $clients) * $clients;
+	flow($bank, $payouts, $payouts);
+	my %before = sizes($bank);
+	flow($bank, $part, $payouts + $_ * $part) for 1 .. 20;
+	my %after = sizes($bank);
+	my %bytes = map { $_ => ($after{$_} - $before{$_}) / (20 * $part) } keys %after;
 	my $all = 0;
 	$all += $_ for values %bytes;
 	print "bytes by table:", (map { sprintf ' %s=%.0f', $_, $bytes{$_} } sort { $bytes{$b} <=> $bytes{$a} } grep { $bytes{$_} >= 1 } keys %bytes), "\n";
 	$report->line('bytes', $all, 'B', undef);
+}
+
+# So many more payouts go the whole way; then there are as many in all.
+sub flow
+{
+	my ($bank, $payouts, $all) = @_;
+	$bank->{server}->pgbench(database => 'flow', script => 'pay.pgbench', clients => $clients, transactions => $payouts / $clients, variables => \%with);
+	$bank->wait_for('all paid and told', 60 + $payouts / 10, "select count(*) = $all from payout.payout p where p.state = 'paid'
+		and exists (select from payout.notification n where (n.merchant_id, n.txid, n.event) = (p.merchant_id, p.txid, 'payout.paid') and n.delivered_at is not null)");
+	$bank->query('vacuum');
+}
+
+sub sizes
+{
+	my ($bank) = @_;
+	return map { split /\|/ } split /\n/, $bank->query(
+		"select relname, pg_total_relation_size(oid) from pg_class where relnamespace = 'payout'::regnamespace and relkind = 'r'");
 }
 
 # See first_byte.c. The system is idle: one payout at a time, registered and checked long before.

@@ -13,10 +13,9 @@ create temp table loaded on commit drop as
 select (:first + i % :merchants)::text as merchant_id, payout.generate_txid((:first + i % :merchants)::text) as txid,
 	format('%s-%s', :'load', i) as reference_no, now() - interval '30 days' as at
 from generate_series(1, :payouts) i;
--- Heads of the right size only: nobody verifies the chain of a benchmark.
-insert into payout.payout (merchant_id, txid, history_head, kind, state, reference_no, method, amount, channel_id, bank_code, account_no, beneficiary_name,
+insert into payout.payout (merchant_id, txid, kind, state, reference_no, method, amount, channel_id, bank_code, account_no, beneficiary_name,
 	registered_at, approved_at, final_at, events, account_check, check_deadline_at, check_tries, reason)
-select merchant_id, txid, sha256(convert_to(txid, 'UTF8')), 'disbursement', 'failed', reference_no, 'online', 10000, 'BANK1', 'CENA', '8800000001', 'Budi Santoso',
+select merchant_id, txid, 'disbursement', 'failed', reference_no, 'online', 10000, 'BANK1', 'CENA', '8800000001', 'Budi Santoso',
 	at, at, at, 3, 'unavailable', at, 1, 'the account could not be checked'
 from loaded;
 insert into payout.payout_event (merchant_id, txid, event_no, at, event, from_state, to_state, reason)
@@ -25,8 +24,8 @@ from loaded l, (values
 	(1, null, null, 'registered', null),
 	(2, 'payout.approved', 'registered', 'approved', null),
 	(3, 'payout.failed', 'approved', 'failed', 'the account could not be checked')) s (event_no, event, from_state, to_state, reason);
-insert into payout.transfer (merchant_id, at, kind, debit_account, credit_account, amount, txid, history_head)
-select l.merchant_id, l.at, s.kind, s.debit_account, s.credit_account, 10000, l.txid, sha256(convert_to(l.txid, 'UTF8'))
+insert into payout.transfer (merchant_id, at, kind, debit_account, credit_account, amount, txid)
+select l.merchant_id, l.at, s.kind, s.debit_account, s.credit_account, 10000, l.txid
 from loaded l, (values
 	('deduct', 'available', 'in_transit'),
 	('refund', 'in_transit', 'available')) s (kind, debit_account, credit_account);

@@ -16,10 +16,9 @@ from (select i as n, merchant_id, token, payout.token_digest(token) as digest
 	  from (select i, merchant_id, payout.generate_token(merchant_id) as token
 			from (select i, format('BENCH%s', to_char(1 + i % :merchants, 'FM00000')) as merchant_id from generate_series(1, :tokens) i) m) g) d
 where not exists (select from payout.cashout_token t where t.digest = d.digest);
--- Heads of the right size only: nobody verifies the chain of a benchmark.
-insert into payout.payout (merchant_id, txid, history_head, kind, state, reference_no, method, amount, beneficiary_name, beneficiary_phone, registered_at,
+insert into payout.payout (merchant_id, txid, kind, state, reference_no, method, amount, beneficiary_name, beneficiary_phone, registered_at,
 	approved_at, events, expire_due_at)
-select merchant_id, txid, sha256(convert_to(txid, 'UTF8')), 'cashout', 'token_issued', format('LOAD-%s-%s', :tokens, n), 'cashout', 50000, 'Budi Santoso', '081234567890', at, at, 2,
+select merchant_id, txid, 'cashout', 'token_issued', format('LOAD-%s-%s', :tokens, n), 'cashout', 50000, 'Budi Santoso', '081234567890', at, at, 2,
 	payout.clock() + interval '1 day' from loaded;
 insert into payout.cashout_token (merchant_id, txid, token_no, digest, issued_at, valid_until)
 select p.merchant_id, p.txid, 1, l.digest, l.at, p.expire_due_at
@@ -28,8 +27,8 @@ insert into payout.payout_event (merchant_id, txid, event_no, event, from_state,
 select merchant_id, txid, 1, null, null, 'registered' from loaded
 union all
 select merchant_id, txid, 2, 'payout.approved', 'registered', 'token_issued' from loaded;
-insert into payout.transfer (merchant_id, kind, debit_account, credit_account, amount, txid, history_head)
-select merchant_id, 'deduct', 'available', 'in_transit', 50000, txid, sha256(convert_to(txid, 'UTF8')) from loaded;
+insert into payout.transfer (merchant_id, kind, debit_account, credit_account, amount, txid)
+select merchant_id, 'deduct', 'available', 'in_transit', 50000, txid from loaded;
 insert into payout.balance_delta (merchant_id, amount, day, day_amount)
 select merchant_id, count(*) * -50000, payout.jakarta_day(now()), count(*) * 50000 from loaded group by 1;
 insert into public.probe select :tokens, txid, token from loaded order by random() limit 2000;

@@ -7,7 +7,7 @@ use PayoutTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $t = PayoutTest->new(channel => { mode => 'single' });
+my $t = PayoutTest->new(conf => ['payout.chain_interval = 1'], channel => { mode => 'single' });
 my $node = $t->{node};
 my $dump = "$t->{dir}/app.dump";
 
@@ -23,6 +23,10 @@ is($t->sql('select count(*), sum(total) from payout.payout_approval, payout.appr
 $t->wait_sql("select not exists (select from payout.payout where account_check = 'pending')");
 $t->wait_for('all notifications are delivered', sub { $t->sql('select count(*) from payout.notification where delivered_at is null') == 0 });
 $t->sql("select payout.pause_channel('BANK1', 'copying')");
+# The worker chains what is there, as if a minute had gone by; what follows waits for the next link.
+$t->wait_for('all is chained', sub {
+	$t->sql('update payout.chain_mark set bound_at = clock_timestamp()');
+	$t->sql("select not exists (select from payout.transfer t where not exists (select from payout.chain_link l where l.merchant_id = t.merchant_id and l.until > t.at))") eq 't' });
 my $left = $t->pay;
 
 # Every table, counted and summed, but for those that are not copied: the arming, and a mark that means nothing elsewhere.
@@ -46,6 +50,13 @@ $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('copy'
 is(contents($node, 'copy'), $original, 'nothing is lost');
 is($node->safe_psql('copy', 'select * from payout.verify()'), '', 'the copy is sound');
 is($node->safe_psql('copy', 'select payout.is_armed()'), 'f', 'the copy is not armed');
+# Its chains go on after the last link that was copied.
+my $links = $node->safe_psql('copy', 'select count(*) from payout.chain_link');
+$node->safe_psql('copy', "select from payout.extend_chains(1000); update payout.chain_mark set bound_at = clock_timestamp();
+	select count(payout.extend_chains(1000)) from generate_series(1, 40)");
+cmp_ok($node->safe_psql('copy', 'select count(*) from payout.chain_link'), '>', $links, 'the copy links what was not');
+is($node->safe_psql('copy', "select v.check_name, v.detail from payout.merchant m, payout.verify_chain(m.merchant_id) v"), '', 'and each chain holds');
+is($node->safe_psql('copy', "select sum(events) = (select count(*) from payout.payout_event) from payout.chain_link"), 't', 'each row stands in one link');
 
 # A worker for the copy sends nothing: its channel is open, its payout due, and it has looked.
 $node->safe_psql('postgres', "alter system set payout.databases = 'app, copy'; select pg_reload_conf()");
