@@ -40,11 +40,13 @@
 #define compat_set_permissions(rte) ((void) (rte))
 #endif
 
-/* 16 asks whether only summarizing indexes are meant; we have none. */
+/* 16 knows of summarizing indexes (BRIN), which an update may concern alone; the tables that are updated have none. */
 #if PG_VERSION_NUM >= 160000
+typedef TU_UpdateIndexes CompatUpdateIndexes;
 #define compat_insert_index_tuples(result, slot, estate, update, conflict) \
 	ExecInsertIndexTuples((result), (slot), (estate), (update), (conflict) != NULL, (conflict), NIL, false)
 #else
+typedef bool CompatUpdateIndexes;
 #define compat_insert_index_tuples(result, slot, estate, update, conflict) \
 	ExecInsertIndexTuples((result), (slot), (estate), (update), (conflict) != NULL, (conflict), NIL)
 #endif

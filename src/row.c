@@ -192,7 +192,7 @@ row_lock(const char *table, const char *index, int keys, const Datum *key, Tuple
 	{
 		TupleTableSlot *slot = table_slot_create(rel, NULL);
 
-		tuple = row_target_lock(rel, &tuple->t_self, slot);
+		tuple = row_target_lock(rel, tuple, slot);
 		ExecDropSingleTupleTableSlot(slot);
 	}
 	PopActiveSnapshot();

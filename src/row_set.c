@@ -269,7 +269,9 @@ row_set_lock(const char *table, const char *index, int keys, int count, const Da
 	for (int i = 0; i < count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		rows[i] = find(&scan, key + i * keys) ? row_target_lock(scan.rel, &scan.slot->tts_tid, slot) : NULL;
+		rows[i] = find(&scan, key + i * keys)
+					  ? row_target_lock(scan.rel, ExecFetchSlotHeapTuple(scan.slot, false, NULL), slot)
+					  : NULL;
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	desc = row_description(scan.rel);

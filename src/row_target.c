@@ -120,7 +120,6 @@ make_slots(RowTarget *target, Relation rel)
 	TupleDesc desc = CreateTupleDescCopyConstr(RelationGetDescr(rel));
 
 	target->slot = ExecInitExtraTupleSlot(target->estate, desc, table_slot_callbacks(rel));
-	target->old_slot = ExecInitExtraTupleSlot(target->estate, desc, table_slot_callbacks(rel));
 	target->result->ri_TrigOldSlot = ExecInitExtraTupleSlot(target->estate, desc, table_slot_callbacks(rel));
 }
 
@@ -174,7 +173,6 @@ make_target(Relation rel)
 	for (int i = 0; result->ri_TrigDesc != NULL && i < result->ri_TrigDesc->numtriggers; i++)
 		fmgr_info_cxt(result->ri_TrigDesc->triggers[i].tgfoid, &result->ri_TrigFunctions[i], context);
 	make_slots(target, rel);
-	EvalPlanQualInit(&target->epq, target->estate, NULL, NIL, -1);
 	ExecOpenIndices(result, true);
 	target->index_count = result->ri_NumIndices;
 	target->indexes = palloc(Max(target->index_count, 1) * sizeof(Oid));
@@ -272,7 +270,6 @@ row_target_close(RowTarget *target)
 	Relation rel = target->result->ri_RelationDesc;
 
 	ExecClearTuple(target->slot);
-	ExecClearTuple(target->old_slot);
 	ExecClearTuple(target->result->ri_TrigOldSlot);
 	ResetPerTupleExprContext(target->estate);
 	target->estate->es_snapshot = InvalidSnapshot;
@@ -328,6 +325,26 @@ row_target_insert(RowTarget *target)
 		(void) row_target_enter(target, target->slot, false, NULL);
 }
 
+/* The triggers are given the old version: the row is locked, so it need not be fetched and locked once more. */
+static void
+replace(RowTarget *target, HeapTuple old)
+{
+	ResultRelInfo *result = target->result;
+	EState *estate = target->estate;
+	TupleTableSlot *slot = target->slot;
+	List *recheck = NIL;
+	CompatUpdateIndexes unused;
+
+	if (result->ri_TrigDesc != NULL && result->ri_TrigDesc->trig_update_before_row &&
+		!ExecBRUpdateTriggers(estate, NULL, result, NULL, old, slot, NULL))
+		return;
+	ExecConstraints(result, slot, estate);
+	simple_table_tuple_update(result->ri_RelationDesc, &old->t_self, slot, estate->es_snapshot, &unused);
+	if (!HeapTupleIsHeapOnly(ExecFetchSlotHeapTuple(slot, false, NULL)))
+		recheck = row_target_enter(target, slot, true, NULL);
+	ExecARUpdateTriggers(estate, result, NULL, NULL, &old->t_self, NULL, slot, recheck, NULL, false);
+}
+
 void
 row_target_update(RowTarget *target, HeapTuple old, const bool *replaced)
 {
@@ -339,22 +356,27 @@ row_target_update(RowTarget *target, HeapTuple old, const bool *replaced)
 	compat_set_updated_columns(target->estate, target->rte, columns);
 	for (int i = 0; i < target->index_count; i++)
 		target->result->ri_IndexRelationInfo[i]->ii_CheckedUnchanged = false;
-	ExecForceStoreHeapTuple(old, target->old_slot, false);
-	target->old_slot->tts_tid = old->t_self;
-	ItemPointerSetInvalid(&target->slot->tts_tid);
-	ExecSimpleRelationUpdate(target->result, target->estate, &target->epq, target->old_slot, target->slot);
-	if (is_written(target) && !HeapTupleIsHeapOnly(ExecFetchSlotHeapTuple(target->slot, false, NULL)))
-		(void) row_target_enter(target, target->slot, true, NULL);
+	replace(target, old);
 	compat_set_updated_columns(target->estate, target->rte, NULL);
 }
 
+/* Written by this transaction and not changed since: nobody else can lock or change it before it ends. */
+static bool
+is_ours(HeapTuple seen)
+{
+	return (seen->t_data->t_infomask & HEAP_XMAX_INVALID) != 0 &&
+		   TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(seen->t_data));
+}
+
 HeapTuple
-row_target_lock(Relation rel, ItemPointer place, TupleTableSlot *slot)
+row_target_lock(Relation rel, HeapTuple seen, TupleTableSlot *slot)
 {
 	HeapTuple tuple = NULL;
 	TM_FailureData failure;
 
-	switch (table_tuple_lock(rel, place, GetActiveSnapshot(), slot, GetCurrentCommandId(false),
+	if (is_ours(seen))
+		return heap_copytuple(seen);
+	switch (table_tuple_lock(rel, &seen->t_self, GetActiveSnapshot(), slot, GetCurrentCommandId(false),
 							 LockTupleNoKeyExclusive, LockWaitBlock,
 							 IsolationUsesXactSnapshot() ? 0 : TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure))
 	{

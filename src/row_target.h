@@ -12,11 +12,9 @@ typedef struct RowTarget
 	Oid table;
 	MemoryContext context; /* holds all of it */
 	EState *estate;
-	EPQState epq;
 	RangeTblEntry *rte;
 	ResultRelInfo *result;
 	TupleTableSlot *slot;
-	TupleTableSlot *old_slot;
 	Oid *indexes;
 	int index_count;
 	bool stale;
@@ -40,10 +38,10 @@ extern List *row_target_enter(RowTarget *target, TupleTableSlot *slot, bool upda
 /* Inserts the row in target->slot. */
 extern void row_target_insert(RowTarget *target);
 
-/* Replaces a row by the version in target->slot; replaced says which columns differ. */
+/* Replaces a row, as row_target_lock answered it, by the version in target->slot; replaced says which columns differ. */
 extern void row_target_update(RowTarget *target, HeapTuple old, const bool *replaced);
 
-/* Locks the row at this place; its newest version, or NULL when it is gone. The slot is of the table's form. */
-extern HeapTuple row_target_lock(Relation rel, ItemPointer place, TupleTableSlot *slot);
+/* Locks a row that the active snapshot sees; its newest version, or NULL when it is gone. The slot is of the table's form. */
+extern HeapTuple row_target_lock(Relation rel, HeapTuple seen, TupleTableSlot *slot);
 
 #endif /* PAYOUT_ROW_TARGET_H */
