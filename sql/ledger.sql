@@ -35,7 +35,16 @@ select test.sqlstate_of('truncate payout.payout_event'), test.sqlstate_of('delet
 select test.sqlstate_of(format('insert into payout.transfer (merchant_id, kind, debit_account, credit_account, amount, txid, reference_no) values (''LEDGER0001'', %s)', v))
 from unnest(array['''top_up'', ''funding'', ''available'', -1, null, ''N''', '''top_up'', ''funding'', ''available'', 0, null, ''N''',
 	'''top_up'', ''available'', ''available'', 1, null, ''N''', '''top_up'', ''funding'', ''pocket'', 1, null, ''N''',
-	'''top_up'', ''funding'', ''available'', 1, ''X'', ''N''', '''refund'', ''in_transit'', ''available'', 1, null, null', '''gift'', ''funding'', ''available'', 1, null, ''N''']) v;
+	'''top_up'', ''funding'', ''available'', 1, ''X'', ''N''', '''refund'', ''in_transit'', ''available'', 1, null, null', '''gift'', ''funding'', ''available'', 1, null, ''N''',
+	'''settle'', ''in_transit'', ''settlement/X'', 1, ''X'', ''N''']) v;
+-- what may happen to a payout again is told apart by a reference; all else happens once
+begin;
+insert into payout.transfer (merchant_id, kind, debit_account, credit_account, amount, txid, reference_no)
+select 'LEDGER0001', kind, debit, credit, 1, 'X', n::text from generate_series(1, 2) n, (values ('loss', 'platform_loss', 'settlement/X'), ('loss_return', 'settlement/X', 'platform_loss')) k (kind, debit, credit);
+select test.sqlstate_of($$insert into payout.transfer (merchant_id, kind, debit_account, credit_account, amount, txid, reference_no) values ('LEDGER0001', 'loss', 'platform_loss', 'settlement/X', 1, 'X', '2')$$) as same_occasion;
+insert into payout.transfer (merchant_id, kind, debit_account, credit_account, amount, txid) values ('LEDGER0001', 'settle', 'in_transit', 'settlement/X', 1, 'X');
+select test.sqlstate_of($$insert into payout.transfer (merchant_id, kind, debit_account, credit_account, amount, txid) values ('LEDGER0001', 'settle', 'in_transit', 'settlement/X', 1, 'X')$$) as once;
+rollback;
 
 -- approval deducts the amount and the fee, all or nothing
 select payout.alter_merchant('LEDGER0001', '{"fee": {"online": {"flat": "2500", "bps": 15}}}') is distinct from null as altered;

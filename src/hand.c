@@ -7,7 +7,8 @@
  * recognised by check_function_bodies, which pg_dump's scripts switch off and nobody else has a reason to.
  * (INSERT ... ON CONFLICT into these tables counts even where it inserts nothing: nobody should.)
  *
- * These triggers ask by themselves whose hand it is: a WHEN clause would be prepared anew by every statement.
+ * The triggers of what every payout writes ask by themselves whose hand it is: a WHEN clause would be prepared anew by every
+ * statement.
  */
 #include "postgres.h"
 
@@ -132,7 +133,7 @@ payout_follow_balance(PG_FUNCTION_ARGS)
 	return PointerGetDatum(follow(trigger, "available", "day_total"));
 }
 
-/* Trigger before each row of balance_delta that is inserted, updated or deleted. */
+/* Trigger before each row of balance_delta that is inserted or updated, and after each that is deleted. */
 Datum
 payout_follow_delta(PG_FUNCTION_ARGS)
 {
@@ -161,21 +162,30 @@ is_account(const char *name)
 	return is_one_of(name, names) || (strncmp(name, "settlement/", 11) == 0 && name[11] != '\0');
 }
 
+/* What names a transfer: of a payout its TXID, of the merchant alone a reference; what may be repeated may have both. */
+static bool
+is_named(const char *kind, bool has_txid, bool has_reference)
+{
+	static const char *const of_merchants[] = {"top_up", "withdraw", NULL};
+	static const char *const of_payouts[] = {"deduct",	   "fee",	 "settle", "refund",
+											 "fee_refund", "return", NULL};
+	static const char *const repeated[] = {"loss", "loss_return", NULL};
+
+	if (!has_txid)
+		return has_reference && is_one_of(kind, of_merchants);
+	return is_one_of(kind, repeated) || (!has_reference && is_one_of(kind, of_payouts));
+}
+
 /* The form of a transfer that a hand has written; payout.verify (transfer_accounts) knows the ways of each kind. */
 static void
 check_transfer(HeapTuple row, TupleDesc desc)
 {
-	static const char *const of_merchants[] = {"top_up", "withdraw", NULL};
-	static const char *const of_payouts[] = {"deduct", "fee",  "settle",	  "refund", "fee_refund",
-											 "return", "loss", "loss_return", NULL};
-	const char *kind = text_of(row, desc, "kind");
 	const char *debit = text_of(row, desc, "debit_account");
 	const char *credit = text_of(row, desc, "credit_account");
-	bool has_txid = text_of(row, desc, "txid")[0] != '\0';
-	bool has_reference = text_of(row, desc, "reference_no")[0] != '\0';
 
 	if (!is_account(debit) || !is_account(credit) || strcmp(debit, credit) == 0 ||
-		has_txid == has_reference || !is_one_of(kind, has_txid ? of_payouts : of_merchants))
+		!is_named(text_of(row, desc, "kind"), text_of(row, desc, "txid")[0] != '\0',
+				  text_of(row, desc, "reference_no")[0] != '\0'))
 		ereport(ERROR, (errcode(ERRCODE_CHECK_VIOLATION), errmsg("this is no transfer"),
 						errdetail("It goes from one account to another; top_up and withdraw have a reference "
 								  "number, the other kinds a TXID.")));

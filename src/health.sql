@@ -295,7 +295,7 @@ begin atomic
 			('cashout_token', 'refuse_delete', 'O'), ('cashout_token', 'refuse_truncate', 'O'),
 			('redemption', 'refuse_delete', 'O'), ('redemption', 'refuse_truncate', 'O'),
 			('notification', 'refuse_truncate', 'O'),
-			('balance', 'zz_follow', 'A'), ('balance_delta', 'zz_follow', 'A'), ('balance_delta', 'refuse_change', 'O'), ('balance_delta', 'refuse_truncate', 'O'),
+			('balance', 'zz_follow', 'A'), ('balance_delta', 'zz_follow', 'A'), ('balance_delta', 'zz_follow_delete', 'A'), ('balance_delta', 'refuse_change', 'O'), ('balance_delta', 'refuse_delete', 'O'), ('balance_delta', 'refuse_truncate', 'O'),
 			('merchant', 'forget_rows', 'A'), ('channel', 'forget_rows', 'A'), ('channel_secret', 'forget_rows', 'A'), ('bank', 'forget_rows', 'A'), ('option_definition', 'forget_rows', 'A'), ('allowed_move', 'forget_rows', 'A'),
 			('transfer', 'follow', 'O'), ('payout', 'wake', 'O')) w (table_name, trigger_name, enabled)
 		where not exists (

@@ -36,7 +36,9 @@ create function payout.is_by_hand() returns boolean
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_is_by_hand';
 comment on function payout.is_by_hand() is 'whether a change of the ledger''s tables comes from outside the ledger';
 
-create trigger refuse_change before update or delete on payout.balance_delta for each row when (payout.is_by_hand()) execute function payout.refuse_change();
+-- After a DELETE, not before: a trigger before it would have each row that is folded locked first.
+create trigger refuse_change before update on payout.balance_delta for each row when (payout.is_by_hand()) execute function payout.refuse_change();
+create trigger refuse_delete after delete on payout.balance_delta for each row when (payout.is_by_hand()) execute function payout.refuse_change();
 create trigger refuse_truncate before truncate on payout.balance_delta for each statement execute function payout.refuse_change();
 alter table payout.balance_delta enable always trigger refuse_truncate;
 
@@ -49,9 +51,11 @@ language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_follow_delta';
 comment on function payout.follow_delta() is 'trigger: the shared count follows a change of a delta by hand';
 
 create trigger zz_follow before insert or update on payout.balance for each row execute function payout.follow_balance();
-create trigger zz_follow before insert or update or delete on payout.balance_delta for each row execute function payout.follow_delta();
+create trigger zz_follow before insert or update on payout.balance_delta for each row execute function payout.follow_delta();
+create trigger zz_follow_delete after delete on payout.balance_delta for each row when (payout.is_by_hand()) execute function payout.follow_delta();
 alter table payout.balance enable always trigger zz_follow;
 alter table payout.balance_delta enable always trigger zz_follow;
+alter table payout.balance_delta enable always trigger zz_follow_delete;
 
 -- plpgsql keeps its plan; a function of language sql with settings of its own is planned at every call.
 create function payout.current_balance(p_merchant_id text, out available numeric, out day date, out day_total numeric)
