@@ -3,6 +3,8 @@
 --
 -- One query for each invariant, under the name that check_name gives. Nothing is written and nothing is locked. All
 -- functions but verify_escrow are stable, so that one call sees one snapshot: work that goes on meanwhile is no violation.
+-- What is counted of rows is grouped first and then joined: looked up for each row, it would be as slow as the worst index
+-- that statistics of yesterday can choose.
 
 create type payout.violation as (check_name text, merchant_id text, txid text, detail text);
 comment on type payout.violation is 'one broken invariant; merchant_id and txid are null where it concerns no merchant or no payout';
@@ -18,7 +20,15 @@ begin atomic
 		group by t.merchant_id),
 	-- Folded and not yet folded.
 	current as (
-		select b.merchant_id, c.* from payout.balance b, lateral payout.current_balance(b.merchant_id) c)
+		select b.merchant_id, c.* from payout.balance b, lateral payout.current_balance(b.merchant_id) c),
+	deducted as (
+		select c.merchant_id, c.day, c.day_total,
+			coalesce(sum(t.amount) filter (where t.at >= c.day::timestamp at time zone interval '+07:00'), 0) as least_total,
+			coalesce(sum(t.amount), 0) as most_total
+		from current c
+		left join payout.transfer t on t.merchant_id = c.merchant_id and t.kind = 'deduct'
+		and t.at >= c.day::timestamp at time zone interval '+07:00' - interval '10 min'
+		group by c.merchant_id, c.day, c.day_total)
 	select 'balance_is_sum', c.merchant_id, null::text, format('available is %s, the transfers say %s', c.available, coalesce(a.amount, 0))
 	from current c left join available a on a.merchant_id = c.merchant_id
 	where c.available <> coalesce(a.amount, 0)
@@ -28,14 +38,9 @@ begin atomic
 	union all
 	-- A deduction counts to the day on which it was taken from the balance; its transfer was written shortly before,
 	-- at midnight perhaps on the day before.
-	select 'balance_day_total', b.merchant_id, null, format('day_total of %s is %s, the transfers say %s', b.day, b.day_total, d.least_total)
-	from current b,
-	lateral (select coalesce(sum(t.amount) filter (where t.at >= b.day::timestamp at time zone interval '+07:00'), 0) as least_total,
-				coalesce(sum(t.amount), 0) as most_total
-			 from payout.transfer t
-			 where t.merchant_id = b.merchant_id and t.kind = 'deduct'
-			 and t.at >= b.day::timestamp at time zone interval '+07:00' - interval '10 min') d
-	where b.day_total not between d.least_total and d.most_total
+	select 'balance_day_total', b.merchant_id, null, format('day_total of %s is %s, the transfers say %s', b.day, b.day_total, b.least_total)
+	from deducted b
+	where b.day_total not between b.least_total and b.most_total
 	union all
 	select 'balance_of_merchant', coalesce(b.merchant_id, m.merchant_id), null,
 		case when m.merchant_id is null then 'a balance without its merchant' else 'a merchant without its balance' end
@@ -254,12 +259,13 @@ begin atomic
 	select 'approval_by_other', g.merchant_id, g.txid, format('approval %s by %s, who registered it', g.event_no, g.role_name)
 	from given g where g.differs and g.role_name is not distinct from g.registered_by
 	union all
-	select 'approval_by_enough', g.merchant_id, g.txid, format('approved by %s roles instead of %s', n.roles, g.needed)
-	from given g,
-	lateral (select count(distinct o.role_name) as roles from payout.payout_approval o
-			 where o.merchant_id = g.merchant_id and o.txid = g.txid and o.event_no <= g.event_no
-			 and not (g.differs and o.role_name is not distinct from g.registered_by)) n
-	where g.to_state <> 'registered' and n.roles < g.needed
+	select 'approval_by_enough', g.merchant_id, g.txid, format('approved by %s roles instead of %s', count(distinct o.role_name), g.needed)
+	from given g
+	left join payout.payout_approval o on o.merchant_id = g.merchant_id and o.txid = g.txid and o.event_no <= g.event_no
+	and not (g.differs and o.role_name is not distinct from g.registered_by)
+	where g.to_state <> 'registered'
+	group by g.merchant_id, g.txid, g.event_no, g.needed
+	having count(distinct o.role_name) < g.needed
 	union all
 	select 'approval_count', coalesce(p.merchant_id, c.merchant_id), coalesce(p.txid, c.txid),
 		format('%s approvals, the payout counts %s', coalesce(c.approvals, 0), coalesce(p.approvals::text, 'none'))
@@ -356,13 +362,14 @@ begin atomic
 	left join payout.batch b on b.channel_id = a.channel_id and b.batch_id = a.batch_id
 	where a.lane = 'dispatch' and (b.batch_id is null or (a.outcome = 'yes' and b.state <> 'accepted'))
 	union all
-	select 'attempt_under_way', null, null, format('batch %s/%s is %s with %s attempts under way', b.channel_id, b.batch_id, b.state, u.attempts)
-	from payout.batch b,
-	lateral (select count(*) as attempts from payout.attempt a
-			 where a.channel_id = b.channel_id and a.batch_id = b.batch_id and a.outcome is null) u
-	where u.attempts <> case when b.state = 'sending' then 1 else 0 end
+	select 'attempt_under_way', null, null, format('batch %s/%s is %s with %s attempts under way', b.channel_id, b.batch_id, b.state, coalesce(u.attempts, 0))
+	from payout.batch b
+	left join (select a.channel_id, a.batch_id, count(*) as attempts from payout.attempt a
+			   where a.outcome is null
+			   group by a.channel_id, a.batch_id) u on u.channel_id = b.channel_id and u.batch_id = b.batch_id
+	where coalesce(u.attempts, 0) <> case when b.state = 'sending' then 1 else 0 end
 	-- set aside because its outcome could not be recorded
-	and not (b.state = 'sending' and u.attempts = 0
+	and not (b.state = 'sending' and u.attempts is null
 			 and exists (select from payout.payout p join payout.hold h on h.merchant_id = p.merchant_id and h.txid = p.txid
 						 where p.channel_id = b.channel_id and p.batch_id = b.batch_id))
 	union all
@@ -419,11 +426,12 @@ create function payout.verify_cashout() returns setof payout.violation
 language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
-	select 'token_of_state', p.merchant_id, p.txid, format('state is %s, current tokens: %s', p.state, k.tokens)
-	from payout.payout p,
-	lateral (select count(*) as tokens from payout.cashout_token t
-			 where t.merchant_id = p.merchant_id and t.txid = p.txid and t.replaced_at is null) k
-	where k.tokens <> case when p.kind = 'disbursement' or p.state in ('registered', 'rejected') then 0 else 1 end
+	select 'token_of_state', p.merchant_id, p.txid, format('state is %s, current tokens: %s', p.state, coalesce(k.tokens, 0))
+	from payout.payout p
+	left join (select t.merchant_id, t.txid, count(*) as tokens from payout.cashout_token t
+			   where t.replaced_at is null
+			   group by t.merchant_id, t.txid) k on k.merchant_id = p.merchant_id and k.txid = p.txid
+	where coalesce(k.tokens, 0) <> case when p.kind = 'disbursement' or p.state in ('registered', 'rejected') then 0 else 1 end
 	union all
 	select 'token_expiry', p.merchant_id, p.txid, format('expiry is due %s, the token says %s', p.expire_due_at, t.valid_until)
 	from payout.payout p
