@@ -21,6 +21,8 @@ begin atomic
 	-- Folded and not yet folded.
 	current as (
 		select b.merchant_id, c.* from payout.balance b, lateral payout.current_balance(b.merchant_id) c),
+	-- A deduction counts to the day on which it was taken from the balance; its transfer was written shortly before,
+	-- at midnight perhaps on the day before.
 	deducted as (
 		select c.merchant_id, c.day, c.day_total,
 			coalesce(sum(t.amount) filter (where t.at >= c.day::timestamp at time zone interval '+07:00'), 0) as least_total,
@@ -36,11 +38,8 @@ begin atomic
 	select 'balance_not_negative', c.merchant_id, null, format('available is %s', c.available)
 	from current c where c.available < 0
 	union all
-	-- A deduction counts to the day on which it was taken from the balance; its transfer was written shortly before,
-	-- at midnight perhaps on the day before.
-	select 'balance_day_total', b.merchant_id, null, format('day_total of %s is %s, the transfers say %s', b.day, b.day_total, b.least_total)
-	from deducted b
-	where b.day_total not between b.least_total and b.most_total
+	select 'balance_day_total', d.merchant_id, null, format('day_total of %s is %s, the transfers say %s', d.day, d.day_total, d.least_total)
+	from deducted d where d.day_total not between d.least_total and d.most_total
 	union all
 	select 'balance_of_merchant', coalesce(b.merchant_id, m.merchant_id), null,
 		case when m.merchant_id is null then 'a balance without its merchant' else 'a merchant without its balance' end
