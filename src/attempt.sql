@@ -62,7 +62,7 @@ create table payout.attempt (
 	check ((outcome is null) = (finished_at is null)),
 	check ((lane = 'dispatch') = (batch_id is not null)),
 	check ((lane <> 'dispatch') = (merchant_id is not null and txid is not null))
-) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
+) with (autovacuum_vacuum_scale_factor = 0.05);
 comment on table payout.attempt is 'one HTTP exchange with a bank: written before it is sent, completed once, never changed after';
 comment on column payout.attempt.outcome is 'not_sent, yes, no, refused_for_now or unknown; null while it may be under way';
 comment on column payout.attempt.request_digest is 'SHA-256 of the body; a batch is never sent again with another body';

@@ -27,7 +27,7 @@ create table payout.notification (
 	reason text,
 	error text,
 	primary key (merchant_id, txid, event_no)
-) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
+) with (autovacuum_vacuum_scale_factor = 0.05);
 comment on table payout.notification is 'one message owed to a merchant, with what it says of the payout as it was then; event_no is that of the history row it tells of; see payout.notification_body';
 comment on column payout.notification.due_at is 'when it is to be delivered; null once it is delivered or given up';
 comment on column payout.notification.sending_by is 'the life of the worker that has it under way';

@@ -82,7 +82,7 @@ create table payout.payout (
 	expire_due_at timestamptz,
 	primary key (merchant_id, txid),
 	unique (merchant_id, reference_no)
-) with (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+) with (fillfactor = 95, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 comment on table payout.payout is 'one order to pay: its content (never changes) and its present state';
 comment on column payout.payout.txid is 'merchant_id, 07, date and time in Jakarta, 4 characters';
 comment on column payout.payout.reference_no is 'the merchant''s own id of this payout';
