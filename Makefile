@@ -64,6 +64,7 @@ C_FILES = \
 	link \
 	lane \
 	columns \
+	plan \
 	validate \
 	dispatch \
 	check \

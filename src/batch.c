@@ -8,6 +8,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
+#include "plan.h"
 #include "utils/memutils.h"
 
 void
@@ -42,14 +43,8 @@ batch_answer_singly(BatchAnswer *answer, SPIPlanPtr *plan, const char *sql, int 
 					Datum *values, const char *nulls)
 {
 	CHECK_FOR_INTERRUPTS();
-	if (*plan == NULL)
-	{
-		*plan = SPI_prepare(sql, count, types);
-		if (*plan == NULL || SPI_keepplan(*plan) != 0)
-			elog(ERROR, "could not prepare \"%s\"", sql);
-	}
-	if (SPI_execute_plan(*plan, values, nulls, false, 0) != SPI_OK_SELECT || SPI_processed != 1)
-		elog(ERROR, "could not run \"%s\"", sql);
+	if (plan_run(plan, sql, count, types, values, nulls) != 1)
+		elog(ERROR, "\"%s\" gave no single row", sql);
 	tuplestore_puttuple(answer->rows, SPI_tuptable->vals[0]);
 	SPI_freetuptable(SPI_tuptable);
 }

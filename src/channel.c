@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "executor/spi.h"
 #include "json_read.h"
+#include "plan.h"
 #include "protocol.h"
 #include "row.h"
 #include "secret.h"
@@ -186,18 +187,12 @@ channel_read_all(void)
 	changed = false;
 	channel_table = row_relation("channel");
 	secret_table = row_relation("channel_secret");
-	if (plan == NULL)
-	{
-		plan = SPI_prepare(
-			"select channel_id, protocol, base_url, version, paused, options, private_key, client_secret, not_before"
-			" from payout.worker_channels()",
-			0, NULL);
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare the reading of channels");
-	}
 	/* not read-only: recording in the same transaction may have changed one */
-	if (SPI_execute_plan(plan, NULL, NULL, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read channels");
+	(void) plan_run(
+		&plan,
+		"select channel_id, protocol, base_url, version, paused, options, private_key, client_secret, not_before"
+		" from payout.worker_channels()",
+		0, NULL, NULL, NULL);
 	dlist_foreach(iter, &channels)
 		dlist_container(BankChannel, node, iter.cur)->seen = false;
 	for (uint64 i = 0; i < SPI_processed; i++)

@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "crash_point.h"
 #include "executor/spi.h"
+#include "plan.h"
 #include "reserve.h"
 #include "settings.h"
 #include "turn.h"
@@ -99,14 +100,7 @@ find_next_turn(void)
 	values[3] = BoolGetDatum(notify_places() == 0);
 	values[4] = notify_skip(&rests_ms[BANK_LANES]);
 	values[5] = CStringGetTextDatum(notify_last_merchant());
-	if (plan == NULL)
-	{
-		plan = SPI_prepare("select payout.next_due($1, $2, $3, $4, $5, $6, false)", 6, types);
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare payout.next_due");
-	}
-	if (SPI_execute_plan(plan, values, NULL, false, 1) != SPI_OK_SELECT)
-		elog(ERROR, "payout.next_due failed");
+	(void) plan_run(&plan, "select payout.next_due($1, $2, $3, $4, $5, $6, false)", 6, types, values, NULL);
 	due = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	if (!isnull && due < payout_now() + (int64) payout_safety_poll_ms * 1000)
 		next_ms = now_ms + Max((due - payout_now()) / 1000 + 1, LEAST_WAIT_MS);
@@ -130,7 +124,7 @@ claim_parts(int parts, dlist_head *claimed)
 	static SPIPlanPtr expiry_plan = NULL;
 
 	if ((parts & PART_SCHEDULES) != 0)
-		(void) turn_run(&schedules_plan, "select payout.release_schedules(1000)");
+		(void) plan_run(&schedules_plan, "select payout.release_schedules(1000)", 0, NULL, NULL, NULL);
 	for (int lane = 0; lane < BANK_LANES; lane++)
 		if ((parts & PART(lane)) != 0)
 			claim_lane(lane_work(lane), claimed);

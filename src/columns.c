@@ -8,6 +8,7 @@
 #include "catalog/pg_type.h"
 #include "columns.h"
 #include "lib/stringinfo.h"
+#include "plan.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -76,9 +77,7 @@ prepare(const Columns *columns, SPIPlanPtr *plan, const char *function)
 		types[i + 1] = get_array_type(columns->types[i]);
 	}
 	appendStringInfoChar(&sql, ')');
-	*plan = SPI_prepare(sql.data, columns->count + 1, types);
-	if (*plan == NULL || SPI_keepplan(*plan) != 0)
-		elog(ERROR, "could not prepare payout.%s", function);
+	plan_prepare(plan, sql.data, columns->count + 1, types);
 }
 
 void

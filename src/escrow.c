@@ -44,6 +44,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "plan.h"
 #include "settings.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
@@ -274,15 +275,11 @@ read_tables(const text *merchant_id, int64 *available, DateADT *day, int64 *day_
 	bool nulls[3];
 
 	SPI_connect();
-	if (plan == NULL)
-	{
-		plan = SPI_prepare("select (c.available operator(pg_catalog.*) 100)::pg_catalog.int8, c.day,"
-						   " (c.day_total operator(pg_catalog.*) 100)::pg_catalog.int8"
-						   " from payout.current_balance($1) c",
-						   1, types);
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare payout.current_balance");
-	}
+	plan_prepare(&plan,
+				 "select (c.available operator(pg_catalog.*) 100)::pg_catalog.int8, c.day,"
+				 " (c.day_total operator(pg_catalog.*) 100)::pg_catalog.int8"
+				 " from payout.current_balance($1) c",
+				 1, types);
 	PushActiveSnapshot(GetLatestSnapshot());
 	if (SPI_execute_plan(plan, values, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "payout.current_balance failed");

@@ -7,6 +7,7 @@
 #include "catalog/pg_type.h"
 #include "crash_point.h"
 #include "lane.h"
+#include "plan.h"
 #include "utils/builtins.h"
 
 const LaneWork *
@@ -56,15 +57,7 @@ lane_claim(SPIPlanPtr *plan, const char *function, BankChannel *channel, int slo
 	Oid types[] = {TEXTOID, INT4OID};
 	Datum values[] = {CStringGetTextDatum(channel->channel_id), Int32GetDatum(slots)};
 
-	if (*plan == NULL)
-	{
-		*plan = SPI_prepare(psprintf("select * from payout.%s($1, $2)", function), 2, types);
-		if (*plan == NULL || SPI_keepplan(*plan) != 0)
-			elog(ERROR, "could not prepare payout.%s", function);
-	}
-	if (SPI_execute_plan(*plan, values, NULL, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "payout.%s failed", function);
-	return SPI_processed;
+	return plan_run(plan, psprintf("select * from payout.%s($1, $2)", function), 2, types, values, NULL);
 }
 
 char *

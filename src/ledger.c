@@ -25,6 +25,7 @@
 #include "identifier.h"
 #include "ledger.h"
 #include "miscadmin.h"
+#include "plan.h"
 #include "row.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
@@ -42,25 +43,6 @@ PG_FUNCTION_INFO_V1(payout_ledger_fund);
 
 static bool writing = false;
 
-/* Runs a statement through a plan that is prepared once per session; returns SPI_processed. */
-static uint64
-run(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *values, const char *nulls)
-{
-	int result;
-
-	if (*plan == NULL)
-	{
-		*plan = SPI_prepare(sql, nargs, types);
-		if (*plan == NULL || SPI_keepplan(*plan) != 0)
-			elog(ERROR, "could not prepare a statement of the ledger: %s",
-				 SPI_result_code_string(SPI_result));
-	}
-	result = SPI_execute_plan(*plan, values, nulls, false, 0);
-	if (result < 0)
-		elog(ERROR, "a statement of the ledger failed: %s", SPI_result_code_string(result));
-	return SPI_processed;
-}
-
 uint64
 ledger_write(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *values, const char *nulls)
 {
@@ -70,7 +52,7 @@ ledger_write(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *va
 	writing = true;
 	PG_TRY();
 	{
-		rows = run(plan, sql, nargs, types, values, nulls);
+		rows = plan_run(plan, sql, nargs, types, values, nulls);
 	}
 	PG_FINALLY();
 	{
@@ -166,9 +148,9 @@ fold_merchant(Datum merchant_id)
 	static SPIPlanPtr plan = NULL;
 	Oid types[] = {TEXTOID};
 
-	run(&lock_plan,
-		"select from payout.balance b where b.merchant_id operator(pg_catalog.=) $1 for no key update", 1,
-		types, &merchant_id, NULL);
+	plan_run(&lock_plan,
+			 "select from payout.balance b where b.merchant_id operator(pg_catalog.=) $1 for no key update",
+			 1, types, &merchant_id, NULL);
 	ledger_write(&plan, "select payout.fold_merchants(array[$1], null)", 1, types, &merchant_id, NULL);
 }
 
@@ -204,9 +186,9 @@ take_from_row(text *merchant_id, Datum amount, bool counts_to_day, Datum count_a
 		SPI_finish();
 		return;
 	}
-	if (run(&read_plan,
-			"select b.available from payout.balance b where b.merchant_id operator(pg_catalog.=) $1", 1,
-			types, values, NULL) == 0)
+	if (plan_run(&read_plan,
+				 "select b.available from payout.balance b where b.merchant_id operator(pg_catalog.=) $1", 1,
+				 types, values, NULL) == 0)
 		ereport(ERROR, (errcode(PY_UNKNOWN_MERCHANT),
 						errmsg("merchant \"%s\" has no balance", text_to_cstring(merchant_id)),
 						errhint("payout.create_merchant creates it.")));
@@ -534,11 +516,11 @@ payout_ledger_fund(PG_FUNCTION_ARGS)
 	}
 	else
 	{
-		if (run(&select_plan,
-				"select t from payout.transfer t where t.merchant_id operator(pg_catalog.=) $1"
-				" and t.kind operator(pg_catalog.=) $2 and t.reference_no operator(pg_catalog.=) $3"
-				" and t.amount operator(pg_catalog.=) $4",
-				4, types, values, NULL) == 0)
+		if (plan_run(&select_plan,
+					 "select t from payout.transfer t where t.merchant_id operator(pg_catalog.=) $1"
+					 " and t.kind operator(pg_catalog.=) $2 and t.reference_no operator(pg_catalog.=) $3"
+					 " and t.amount operator(pg_catalog.=) $4",
+					 4, types, values, NULL) == 0)
 			ereport(ERROR, (errcode(PY_REFERENCE_REUSED),
 							errmsg("argument \"reference\" was used with another amount"),
 							errhint("Another movement needs another reference.")));

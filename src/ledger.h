@@ -55,11 +55,7 @@ extern void ledger_insert_set(const RowSet *transfers);
 /* An amount (numeric, at most two decimals) in hundredths. */
 extern int64 ledger_to_cents(Datum amount);
 
-/*
- * Runs a statement that changes the ledger's tables: not by hand (ledger_is_writing), so that the triggers of hand.c
- * leave it alone. The
- * plan is prepared once per session. Answers with the number of rows; an SPI connection must be open.
- */
+/* plan_run of a statement that changes the ledger's tables, but not by hand: the triggers of hand.c leave it alone. */
 extern bool ledger_is_writing(void);
 extern uint64 ledger_write(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *values,
 						   const char *nulls);

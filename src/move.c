@@ -21,6 +21,7 @@
 #include "move.h"
 #include "owe.h"
 #include "payout_row.h"
+#include "plan.h"
 #include "policy.h"
 #include "row.h"
 #include "row_cache.h"
@@ -69,17 +70,8 @@ call_sql(RowPlan *kept, const char *sql, const Move *move, const char *word)
 		SPI_freeplan(kept->plan);
 		kept->plan = NULL;
 	}
-	if (kept->plan == NULL)
-	{
-		SPIPlanPtr plan = SPI_prepare(sql, 2, types);
-
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare \"%s\"", sql);
-		kept->plan = plan;
-		kept->row_type = types[0];
-	}
-	if (SPI_execute_plan(kept->plan, values, NULL, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not run \"%s\"", sql);
+	kept->row_type = types[0];
+	(void) plan_run(&kept->plan, sql, 2, types, values, NULL);
 	SPI_finish();
 }
 

@@ -17,6 +17,7 @@
 #include "fmgr.h"
 #include "lane.h"
 #include "lib/stringinfo.h"
+#include "plan.h"
 #include "secret.h"
 #include "settings.h"
 #include "utils/array.h"
@@ -229,14 +230,7 @@ notify_claim(int slots, const pg_uuid_t *incarnation_id, dlist_head *claimed)
 	Datum values[] = {UUIDPGetDatum(incarnation_id), Int32GetDatum(slots), notify_skip(&rests_until_ms),
 					  Int32GetDatum(share_max()), CStringGetTextDatum(last_merchant)};
 
-	if (plan == NULL)
-	{
-		plan = SPI_prepare("select * from payout.claim_notify($1, $2, $3, $4, $5)", 5, types);
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare payout.claim_notify");
-	}
-	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "payout.claim_notify failed");
+	(void) plan_run(&plan, "select * from payout.claim_notify($1, $2, $3, $4, $5)", 5, types, values, NULL);
 	for (uint64 row = 0; row < SPI_processed; row++)
 		read_row(row, &last, claimed);
 	forget_secrets(&last);

@@ -10,6 +10,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "plan.h"
 #include "storage/ipc.h"
 #include "turn.h"
 #include "utils/snapmgr.h"
@@ -74,26 +75,12 @@ turn_exit_if_dropped(void)
 		proc_exit(0);
 }
 
-uint64
-turn_run(SPIPlanPtr *plan, const char *sql)
-{
-	if (*plan == NULL)
-	{
-		*plan = SPI_prepare(sql, 0, NULL);
-		if (*plan == NULL || SPI_keepplan(*plan) != 0)
-			elog(ERROR, "could not prepare \"%s\"", sql);
-	}
-	if (SPI_execute_plan(*plan, NULL, NULL, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not run \"%s\"", sql);
-	return SPI_processed;
-}
-
 int
 turn_query_int(SPIPlanPtr *plan, const char *sql)
 {
 	bool isnull;
 
-	if (turn_run(plan, sql) != 1)
+	if (plan_run(plan, sql, 0, NULL, NULL, NULL) != 1)
 		elog(ERROR, "\"%s\" gave no single row", sql);
 	return DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
@@ -128,7 +115,7 @@ turn_query_bool(SPIPlanPtr *plan, const char *sql)
 {
 	bool isnull;
 
-	if (turn_run(plan, sql) != 1)
+	if (plan_run(plan, sql, 0, NULL, NULL, NULL) != 1)
 		elog(ERROR, "\"%s\" gave no single row", sql);
 	return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) && !isnull;
 }

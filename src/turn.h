@@ -25,9 +25,6 @@ extern bool turn_error_is_transient(const ErrorData *error);
 /* Where the extension is gone there is nothing to do: ends the process; the launcher looks again. */
 extern void turn_exit_if_dropped(void);
 
-/* Runs a query without arguments through a plan that is prepared once; the number of rows. */
-extern uint64 turn_run(SPIPlanPtr *plan, const char *sql);
-
 /* The single integer that a query without arguments answers. */
 extern int turn_query_int(SPIPlanPtr *plan, const char *sql);
 

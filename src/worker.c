@@ -26,6 +26,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "plan.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "reserve.h"
@@ -130,7 +131,8 @@ is_still_armed(void)
 	bytea *armed;
 	bool isnull;
 
-	if (turn_run(&plan, "select system_identifier, database_oid, secret_digest from payout.arming") != 1)
+	if (plan_run(&plan, "select system_identifier, database_oid, secret_digest from payout.arming", 0, NULL,
+				 NULL, NULL) != 1)
 		return false;
 	row = SPI_tuptable->vals[0];
 	desc = SPI_tuptable->tupdesc;
