@@ -38,8 +38,8 @@ $t->sql("insert into payout.retry_policy (lane, source, base_ms, max_ms, tries_m
 sub insist
 {
 	my ($sql) = @_;
-	my ($status, $out, $err) = (1, '', '');
-	$t->wait_for($sql, sub { ($status, $out, $err) = $node->psql('app', $sql); $status == 0 });
+	my ($status, $out);
+	$t->wait_for($sql, sub { ($status, $out) = $t->try_sql($sql); $status == 0 });
 	return $out;
 }
 
@@ -90,11 +90,9 @@ sub crash
 	$t->sql("select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'payout worker'") if $point =~ /^begin_/;
 	my ($txids, $cash) = work("$name/", $moved);
 	$t->wait_for("$name: the process dies there", sub { !-e $crash_file });
-	$t->wait_for("$name: all comes to an end", sub {
-		my ($status, $out) = $node->psql('app', 'select not exists (select from payout.payout where final_at is null)
-			and not exists (select from payout.notification where delivered_at is null)
-			and not exists (select from payout.attempt where outcome is null)');
-		$status == 0 && $out eq 't' });
+	$t->wait_sql('select not exists (select from payout.payout where final_at is null)
+		and not exists (select from payout.notification where delivered_at is null)
+		and not exists (select from payout.attempt where outcome is null)');
 	my $as_it_says = 1;
 	for my $txid (@$txids)
 	{

@@ -27,16 +27,6 @@ sub start
 	$node->start;
 }
 
-# Asks a server that may be just starting again: a psql that cannot connect does not read what it is told, of which
-# IPC::Run makes an error.
-sub try_sql
-{
-	my ($sql, %params) = @_;
-	my ($status, $out) = (2, '');
-	eval { ($status, $out) = $node->psql('app', $sql, %params) };
-	return ($status, $out);
-}
-
 sub log_of_server { return PayoutTest::slurp($node->logfile) }
 
 my (%told, %seen);
@@ -70,7 +60,7 @@ END
 sub ask
 {
 	my $n = ++$number;
-	my ($status, $out) = try_sql($script, on_error_stop => 0, extra_params => [ '-v', "name=DISK$n" ]);
+	my ($status, $out) = $t->try_sql($script, undef, on_error_stop => 0, extra_params => [ '-v', "name=DISK$n" ]);
 	$told{$n} = {};
 	for my $answer (split /\n/, $out)
 	{
@@ -143,14 +133,14 @@ sub recovers
 	my %expected = map { $_ => 1 } '00000', 'gone', @answers;
 	$t->wait_for('the server answers', sub {
 		my $log = log_of_server();
-		rindex($log, 'database system is ready to accept connections') > rindex($log, ' PANIC: ') && (try_sql('select true'))[0] == 0 });
+		rindex($log, 'database system is ready to accept connections') > rindex($log, ' PANIC: ') && ($t->try_sql('select true'))[0] == 0 });
 	is(join(' ', grep { !$expected{$_} } keys %seen), '', "$name: clients get no other answers: " . join ', ', map { "$_ $seen{$_}" } sort keys %seen);
 	%seen = ();
 	remembered($name);
 	$t->wait_sql("select (payout.resume_channel('BANK1')).paused_at is null");
 	complete();
 	$t->wait_for("$name: all comes to an end", sub {
-		my ($status, $out) = try_sql('select not exists (select from payout.payout where final_at is null)
+		my ($status, $out) = $t->try_sql('select not exists (select from payout.payout where final_at is null)
 			and not exists (select from payout.notification where delivered_at is null)
 			and not exists (select from payout.attempt where outcome is null)');
 		$status == 0 && $out eq 't' });
@@ -190,7 +180,7 @@ sub has_space { my ($flag) = @_; unlink "$flags/$flag" or die $!; }
 # Has the worker that runs now met the full disk?
 sub worker_met_it
 {
-	my ($status, $pid) = try_sql("select pid from pg_stat_activity where backend_type = 'payout worker'");
+	my ($status, $pid) = $t->try_sql("select pid from pg_stat_activity where backend_type = 'payout worker'");
 	return $status == 0 && $pid ne '' && -e "$flags/met_$pid";
 }
 

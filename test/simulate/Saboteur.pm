@@ -57,7 +57,7 @@ sub insist
 	my $ends = time + 60;
 	while (time < $ends)
 	{
-		my ($status, $out) = $self->node->psql($database || 'app', $sql);
+		my ($status, $out) = $self->{test}->try_sql($sql, $database);
 		return $out if $status == 0;
 		sleep 0.05;
 	}

@@ -253,11 +253,21 @@ sub wait_for
 	return 1;
 }
 
+# psql's status and output, of a server that may be just starting again: a psql that cannot connect does not read what it is
+# told, of which IPC::Run makes an error.
+sub try_sql
+{
+	my ($self, $sql, $database, %params) = @_;
+	my ($status, $out) = (2, '');
+	eval { ($status, $out) = $self->{node}->psql($database || 'app', $sql, %params) };
+	return ($status, $out);
+}
+
+# A server that is just starting again counts as "not yet".
 sub wait_sql
 {
 	my ($self, $sql, $seconds) = @_;
-	# A server that is just starting again counts as "not yet".
-	return $self->wait_for($sql, sub { my ($status, $out) = $self->{node}->psql('app', $sql); $status == 0 && $out eq 't' }, $seconds);
+	return $self->wait_for($sql, sub { my ($status, $out) = $self->try_sql($sql); $status == 0 && $out eq 't' }, $seconds);
 }
 
 my $reference = 0;
