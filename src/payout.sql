@@ -104,7 +104,8 @@ comment on column payout.payout.cvs_reference is 'that store''s own id of what i
 comment on column payout.payout.expire_due_at is 'work queue of expiry: when the token expires (token_issued) or the reservation lapses (token_reserved)';
 comment on column payout.payout.not_found is 'answers "not found" in a row';
 
--- No index knows the state: a change of state that touches no queue then writes no index (HOT).
+-- No index knows the state: a change of state that touches no queue then writes no index (HOT). A twentieth of each page is
+-- left free for the approvals; the worker's changes all touch a queue.
 create index payout_check_due on payout.payout (channel_id, check_due_at) where check_due_at is not null;
 create index payout_dispatch_due on payout.payout (channel_id, dispatch_due_at) where dispatch_due_at is not null;
 create index payout_release_due on payout.payout (channel_id, release_due_at) where release_due_at is not null;

@@ -12,7 +12,7 @@ my $merchants = 300;
 my $per_row = 20;
 my $t = PayoutTest->new(conf => ['autovacuum = off'], balance => 1000000000, channel => { mode => 'single' }, merchant => { notify_events => ['payout.paid'] });
 
-# Rows and entries of indexes of such tables that were read so far by sessions that have ended.
+# Rows and entries of indexes of such tables that were read so far, as sessions have reported.
 sub reads
 {
 	my ($tables) = @_;
@@ -25,7 +25,7 @@ sub reads_of
 {
 	my ($sql, $tables) = @_;
 	my $before = reads($tables);
-	$t->sql($sql);
+	$t->sql("$sql; select pg_stat_force_next_flush()");
 	return reads($tables) - $before;
 }
 
