@@ -190,6 +190,8 @@ for my $kind (sort keys %bank)
 }
 
 # Several wait for a silent bank; half of them are cancelled, the others hear the answer.
+# Questions of calls that were cancelled may still be under way: their answers would be heard.
+$t->wait_sql("select not exists (select from payout.payout where status_due_at is not null) and not exists (select from payout.attempt where outcome is null)");
 $t->fault(service => 36, kind => 'hang', keep => JSON::PP::true);
 $sessions[$_]->send(call_of($paid[$_])) for 0 .. 5;
 my $waiting = "select count(*) from pg_stat_activity where query ~ '^call' and wait_event_type = 'Extension' and state = 'active'";
