@@ -12,7 +12,7 @@ static void
 claim(BankChannel *channel, int slots, dlist_head *claimed)
 {
 	static SPIPlanPtr plan = NULL;
-	uint64 rows = lane_claim(&plan, "claim_check", channel, slots);
+	uint64 rows = lane_claim(&plan, "select * from payout.claim_check($1, $2)", channel, slots);
 
 	for (uint64 row = 0; row < rows; row++)
 	{

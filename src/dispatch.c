@@ -87,7 +87,7 @@ static void
 claim(BankChannel *channel, int slots, dlist_head *claimed)
 {
 	static SPIPlanPtr plan = NULL;
-	uint64 rows = lane_claim(&plan, "claim_dispatch", channel, slots);
+	uint64 rows = lane_claim(&plan, "select * from payout.claim_dispatch($1, $2)", channel, slots);
 	List *changed = NIL;
 	ListCell *cell;
 	uint64 first = 0;

@@ -52,12 +52,12 @@ lane_release(Exchange *exchange)
 }
 
 uint64
-lane_claim(SPIPlanPtr *plan, const char *function, BankChannel *channel, int slots)
+lane_claim(SPIPlanPtr *plan, const char *sql, BankChannel *channel, int slots)
 {
 	Oid types[] = {TEXTOID, INT4OID};
 	Datum values[] = {CStringGetTextDatum(channel->channel_id), Int32GetDatum(slots)};
 
-	return plan_run(plan, psprintf("select * from payout.%s($1, $2)", function), 2, types, values, NULL);
+	return plan_run(plan, sql, 2, types, values, NULL);
 }
 
 char *

@@ -64,7 +64,7 @@ extern void bank_record_begin(BankRecord *record, Exchange **exchanges, int coun
 /* A column of the SPI result as palloc'ed text in the current context (SPI_finish() frees nothing of it). */
 extern char *lane_column(uint64 row, int attno);
 
-/* Runs the claim function payout.NAME(channel_id, limit). */
-extern uint64 lane_claim(SPIPlanPtr *plan, const char *function, BankChannel *channel, int slots);
+/* Runs a claim: a statement with channel_id and limit as $1 and $2. */
+extern uint64 lane_claim(SPIPlanPtr *plan, const char *sql, BankChannel *channel, int slots);
 
 #endif /* PAYOUT_LANE_H */

@@ -90,9 +90,7 @@ sub crash
 	$t->sql("select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'payout worker'") if $point =~ /^begin_/;
 	my ($txids, $cash) = work("$name/", $moved);
 	$t->wait_for("$name: the process dies there", sub { !-e $crash_file });
-	$t->wait_sql('select not exists (select from payout.payout where final_at is null)
-		and not exists (select from payout.notification where delivered_at is null)
-		and not exists (select from payout.attempt where outcome is null)');
+	$t->wait_all_ended;
 	my $as_it_says = 1;
 	for my $txid (@$txids)
 	{

@@ -139,11 +139,7 @@ sub recovers
 	remembered($name);
 	$t->wait_sql("select (payout.resume_channel('BANK1')).paused_at is null");
 	complete();
-	$t->wait_for("$name: all comes to an end", sub {
-		my ($status, $out) = $t->try_sql('select not exists (select from payout.payout where final_at is null)
-			and not exists (select from payout.notification where delivered_at is null)
-			and not exists (select from payout.attempt where outcome is null)');
-		$status == 0 && $out eq 't' });
+	$t->wait_all_ended;
 	is($t->sql('select txid, lane, reason from payout.hold'), '', "$name: nothing was set aside");
 	is($t->sql("select txid, state from payout.payout where state <> case when reference_no ~ '^EXPIRE' then 'expired' else 'paid' end"), '', "$name: all are paid, or expired");
 	is(join(' ', not_paid_once()), '', "$name: once");

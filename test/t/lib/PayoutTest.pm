@@ -270,6 +270,15 @@ sub wait_sql
 	return $self->wait_for($sql, sub { my ($status, $out) = $self->try_sql($sql); $status == 0 && $out eq 't' }, $seconds);
 }
 
+# All payouts are at their end, all merchants were told, and nothing is under way.
+sub wait_all_ended
+{
+	my $self = shift;
+	return $self->wait_sql('select not exists (select from payout.payout where final_at is null)
+		and not exists (select from payout.notification where delivered_at is null)
+		and not exists (select from payout.attempt where outcome is null)');
+}
+
 my $reference = 0;
 
 # Registers a payout and answers its TXID. Options: merchant, reference, amount, bank, account, name, method, schedule.
