@@ -66,7 +66,7 @@ create table payout.attempt (
 comment on table payout.attempt is 'one HTTP exchange with a bank: written before it is sent, completed once, never changed after';
 comment on column payout.attempt.outcome is 'not_sent, yes, no, refused_for_now or unknown; null while it may be under way';
 comment on column payout.attempt.request_digest is 'SHA-256 of the body; a batch is never sent again with another body';
-comment on column payout.attempt.excerpt is 'the beginning of what went wrong, never a whole body';
+comment on column payout.attempt.excerpt is 'the beginning of what went wrong, never a whole body; null where nothing did';
 
 -- No index knows of the outcome, so that writing it touches none (HOT); payout.under_way finds what has none yet.
 create index attempt_batch on payout.attempt (batch_id) where batch_id is not null;
@@ -183,7 +183,7 @@ begin
 	with done as (
 		update payout.attempt a
 		set outcome = p_outcomes[u.n], class = p_classes[u.n], http_status = p_http_statuses[u.n], response_code = p_response_codes[u.n],
-			latency_ms = p_latencies[u.n], excerpt = left(p_excerpts[u.n], 500), finished_at = clock_timestamp()
+			latency_ms = p_latencies[u.n], excerpt = case when p_outcomes[u.n] <> 'yes' then left(p_excerpts[u.n], 500) end, finished_at = clock_timestamp()
 		from unnest(places, rows_of) u (place, n)
 		where a.ctid = u.place
 		returning a.channel_id, a.attempt_id, a.batch_id, a.merchant_id, a.txid, a.started_at, a.outcome, a.class, a.http_status,

@@ -120,6 +120,7 @@ for my $service (18, 20)
 	$t->sql(q(select payout.alter_channel('BANK1', '{"request_timeout_ms": 20000}')));
 }
 is($t->sql('select count(*) from payout.attempt where length(excerpt) > 500'), '0', 'excerpts are bounded');
+is($t->sql(q(select count(*) from payout.attempt where (excerpt is null) <> (outcome = 'yes'))), '0', 'and tell what went wrong, where something did');
 is($t->sql("select count(*) from payout.payout where state not in ('paid', 'failed')"), '0', 'nothing is left open');
 $t->sound('at the end');
 done_testing();
