@@ -4,6 +4,7 @@ package Saboteur;
 
 use strict;
 use warnings;
+use File::Path qw(remove_tree);
 use List::Util ();
 use PayoutTest;
 use PostgreSQL::Test::Cluster;
@@ -220,6 +221,7 @@ sub make_standby
 	chmod 0600, $secret;
 	$primary->backup($name);
 	$standby->init_from_backup($primary, $name, has_streaming => 1);
+	remove_tree($primary->backup_dir . "/$name");
 	$standby->append_conf('postgresql.conf', "payout.secret_file = '$secret'\nsynchronous_standby_names = ''");
 	$standby->start;
 	$primary->append_conf('postgresql.conf', "synchronous_standby_names = '$name'");
