@@ -38,11 +38,12 @@ my $many = 5000;
 my $before = available();
 issue_many('MANY', $many);
 isnt(available(), $before, 'all are charged');
+# The client is there before the moment, and asks how far it is in its own session: all is over in a third of a second.
+my $client = $node->background_psql('app');
 my $began = time;
 $t->set_clock($clock += $ttl);
-my ($registered, $slowest, $sum) = (0, 0, 0);
-my $client = $node->background_psql('app');
-while ($t->sql(count_of('MANY', 'expired')) < $many && time < $began + $PayoutTest::deadline_s)
+my ($registered, $slowest) = (0, 0);
+while ($client->query_safe(count_of('MANY', 'expired')) < $many && time < $began + $PayoutTest::deadline_s)
 {
 	my ($sent, $merchant) = (time, $merchants[$registered++ % 3]);
 	$client->query_safe("select txid from payout.register_cashout('$merchant', 'CLIENT$registered', 10000, 'Budi Santoso', '081234567890')");
