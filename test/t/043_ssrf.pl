@@ -129,6 +129,7 @@ sub set_aside
 		$t->sql("update payout.notification set due_at = null, given_up_at = clock_timestamp() where merchant_id = '$id' and due_at is not null and sending_by is null");
 		return $t->sql("select not exists (select from payout.notification where merchant_id = '$id' and given_up_at is null)") eq 't';
 	});
+	$t->wait_sql('select not exists (select from payout.attempt where outcome is null)');
 }
 
 sub tried { my ($id) = @_; return $t->sql("select (select count(*) from payout.notification where merchant_id = '$id' and tries > 0 and sending_by is null) > 0
@@ -168,7 +169,6 @@ my $changing = add('https://changing.test/');
 provoke($changing);
 $t->wait_for('a name with a public address is connected to', sub { count('reached') > 0 });
 set_aside($changing);
-$t->wait_sql('select not exists (select from payout.attempt where outcome is null)');
 for my $address ('127.0.0.1', '10.0.0.7', '::1', '::ffff:169.254.169.254', '198.41.0.9,127.0.0.1')
 {
 	my $asked = count('asked');
