@@ -58,6 +58,7 @@ C_FILES = \
 	turn \
 	claim \
 	reserve \
+	gate \
 	record \
 	expire \
 	fold \
@@ -111,6 +112,7 @@ SQL_FILES = \
 	settlement \
 	resolve \
 	notify \
+	gate \
 	inbound \
 	work \
 	verify \

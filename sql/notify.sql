@@ -7,9 +7,9 @@ update payout.notification set due_at = null, delivered_at = clock_timestamp() w
 select test.set_up('NOTIFY0001', 'NOTCH', 'NOTBANK', 1000000, '{"notify_events": ["payout.approved", "payout.paid", "payout.failed", "payout.rejected"]}', '{"mode": "single"}', 'https://merchant.example/hook');
 select test.set_up('NOTIFY0002', 'NOTCH', 'NOTBANK', 1000000, '{}', '{"mode": "single"}');
 select test.live() >= 0 as alive;
-create function test.deliver(p_reference text, p_delivered boolean, p_life uuid default test.life()) returns boolean language sql as
+create function test.deliver(p_reference text, p_delivered boolean, p_life uuid default test.life(), p_released boolean default false) returns boolean language sql as
 $$ select payout.record_notify(p_life, array[n.merchant_id], array[n.txid], array[n.event_no], array[case when p_delivered then 200 else 500 end],
-	   array[case when not p_delivered then 'words' end]) = 1
+	   array[case when not p_delivered then 'words' end], array[p_released]) = 1
    from payout.notification n where n.txid = test.txid(p_reference) and n.sending_by is not null $$;
 create function test.owed(p_reference text) returns table (event text, place text, tries integer) language sql as
 $$ select event, case when sending_by is not null then 'under way' when due_at > payout.clock() then 'later' when due_at is not null then 'due'
@@ -38,6 +38,10 @@ select * from test.owed('P1');
 select count(*) from payout.claim_notify(test.life(), 10, '{}', 10, '');
 update payout.notification set due_at = payout.clock() where txid = test.txid('P1');
 select count(*) from payout.claim_notify(test.life(), 10, '{NOTIFY0001}', 10, '') as skipped;
+select event_no, tries from payout.claim_notify(test.life(), 10, '{}', 10, '');
+-- what the gate did not let go counts as no try
+select test.deliver('P1', false, p_released => true) as released;
+select * from test.owed('P1');
 select event_no, tries from payout.claim_notify(test.life(), 10, '{}', 10, '');
 select test.deliver('P1', true), test.deliver('P1', true) as again;
 select * from test.owed('P1');

@@ -10,6 +10,7 @@
 #include "channel.h"
 #include "clock.h"
 #include "executor/spi.h"
+#include "gate.h"
 #include "json_read.h"
 #include "plan.h"
 #include "protocol.h"
@@ -28,6 +29,7 @@ static Oid channel_table = InvalidOid;
 static Oid secret_table = InvalidOid;
 static bool changed = true;
 static int64 read_at_ms = 0;
+static uint64 read_after = 0; /* so many stops that a session has counted (gate.c) */
 
 dlist_head *
 channel_list(void)
@@ -170,7 +172,7 @@ has_changed(void)
 	if (!registered)
 		CacheRegisterRelcacheCallback(mark_changed, (Datum) 0);
 	registered = true;
-	return changed || payout_unix_ms() >= read_at_ms + READ_EACH_MS;
+	return changed || read_after != gate_configuration_seen() || payout_unix_ms() >= read_at_ms + READ_EACH_MS;
 }
 
 void
@@ -214,4 +216,5 @@ channel_read_all(void)
 			load(channel, row, desc, version);
 	}
 	read_at_ms = payout_unix_ms();
+	read_after = gate_configuration_seen();
 }

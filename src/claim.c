@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "crash_point.h"
 #include "executor/spi.h"
+#include "gate.h"
 #include "plan.h"
 #include "reserve.h"
 #include "settings.h"
@@ -119,6 +120,7 @@ find_next_turn(void)
 static bool
 claim_parts(int parts, dlist_head *claimed)
 {
+	dlist_iter iter;
 	bool has_claimed;
 	static SPIPlanPtr schedules_plan = NULL;
 	static SPIPlanPtr expiry_plan = NULL;
@@ -134,6 +136,8 @@ claim_parts(int parts, dlist_head *claimed)
 		if (!dlist_is_empty(claimed))
 			crash_point("notify_claimed");
 	}
+	dlist_foreach(iter, claimed)
+		gate_admit(dlist_container(Exchange, node, iter.cur));
 	exchange_save_attempts(claimed, &turn_incarnation_id);
 	expiry_is_due =
 		turn_query_bool(&expiry_plan, "select coalesce(payout.next_expiry() <= payout.clock(), false)");
@@ -142,7 +146,7 @@ claim_parts(int parts, dlist_head *claimed)
 	{
 		reserve_take(claimed);
 		for (int i = 0; i < 20; i++, pg_usleep(1000))
-			http_pump();
+			gate_pump();
 	}
 	return has_claimed;
 }

@@ -5,6 +5,7 @@
  * no byte leaves that the tables do not know of. It is the only caller of http_start() for banks and merchants.
  *
  * An exchange with a bank that has no valid token waits in its channel's list while one token request is under way.
+ * Whatever waits, there or inside libcurl, passes the gate last (gate.h).
  */
 #include "postgres.h"
 
@@ -14,6 +15,7 @@
 #include "columns.h"
 #include "common/cryptohash.h"
 #include "exchange.h"
+#include "gate.h"
 #include "utils/memutils.h"
 
 #define ANSWERS_AVERAGED 8
@@ -256,7 +258,14 @@ end_early(Exchange *exchange, Outcome outcome, SnapClass class, const char *why)
 	dlist_push_tail(&ended_early, &exchange->node);
 }
 
-/* Hands a signed request to the HTTP client. */
+/* What libcurl's callback asks, see gate.h. */
+static const char *
+refusal(const void *owner)
+{
+	return gate_refusal(owner);
+}
+
+/* Hands a signed request to the HTTP client, which asks the gate again before the first byte. */
 static bool
 send(Exchange *exchange, const char *url, const char *body, List *headers, char *error, size_t error_size)
 {
@@ -276,6 +285,7 @@ send(Exchange *exchange, const char *url, const char *body, List *headers, char 
 	request.money = exchange->lane == LANE_DISPATCH;
 	request.exact = channel != NULL;
 	request.fresh = channel != NULL && payout_unix_ms() < channel->fresh_until_ms;
+	request.refusal = refusal;
 	return http_start(&request, exchange, error, error_size);
 }
 
@@ -303,12 +313,22 @@ end_wait(BankChannel *channel, Outcome outcome, SnapClass class, const char *why
 	while (!dlist_is_empty(&channel->waiting))
 	{
 		Exchange *exchange = dlist_container(Exchange, node, dlist_pop_head_node(&channel->waiting));
+		const char *stopped = gate_refusal(exchange);
 
-		if (channel->token != NULL)
+		if (stopped != NULL)
+			exchange_release(exchange, stopped);
+		else if (channel->token != NULL)
 			send_to_bank(exchange);
 		else
 			end_early(exchange, outcome, class, why);
 	}
+}
+
+void
+exchange_release_waiting(BankChannel *channel, const char *why)
+{
+	while (!dlist_is_empty(&channel->waiting))
+		exchange_release(dlist_container(Exchange, node, dlist_pop_head_node(&channel->waiting)), why);
 }
 
 static void
@@ -320,7 +340,8 @@ ask_token(BankChannel *channel)
 	char *why = NULL;
 	char error[256];
 
-	exchange->host = channel->base_url;
+	exchange->host = pstrdup(channel->base_url); /* the channel may be altered meanwhile */
+	gate_admit(exchange);
 	if (!channel->protocol->ask_token(channel, &exchange->request, &headers, &why))
 	{
 		end_wait(channel, OUTCOME_REFUSED_FOR_NOW, SNAP_STOP, why);
@@ -349,8 +370,13 @@ end_token(Exchange *exchange)
 	SnapClass class;
 
 	channel->token_asked = false;
-	breaker_report(exchange->host, exchange->reply.end == HTTP_ANSWERED && exchange->reply.status < 500);
-	if (exchange->reply.end != HTTP_ANSWERED)
+	if (!exchange->reply.refused)
+		breaker_report(exchange->host, exchange->reply.end == HTTP_ANSWERED && exchange->reply.status < 500);
+	if (exchange->reply.refused)
+		exchange_release_waiting(channel, exchange->reply.error);
+	else if (exchange->channel_version != channel->version_no)
+		exchange_release_waiting(channel, "the channel was altered while its token was asked for");
+	else if (exchange->reply.end != HTTP_ANSWERED)
 		end_wait(channel, OUTCOME_NOT_SENT, SNAP_UNKNOWN, psprintf("no token: %s", exchange->reply.error));
 	else
 	{
@@ -430,6 +456,12 @@ exchange_collect(dlist_head *ended)
 		if (exchange->lane == LANE_TOKEN)
 		{
 			end_token(exchange);
+			continue;
+		}
+		if (reply.refused)
+		{
+			exchange->released = true;
+			dlist_push_tail(ended, &exchange->node);
 			continue;
 		}
 		breaker_report(exchange->host, reply.end == HTTP_ANSWERED && reply.status < 500);

@@ -28,6 +28,7 @@ typedef struct Exchange
 	int64 claimed_ms;
 	pg_uuid_t attempt_id;
 	struct ExchangeClaim *claim; /* that wrote the attempt; NULL: none */
+	struct GatePass *pass;		 /* under which it may leave, see gate.h */
 	char external_id[EXTERNAL_ID_SIZE];
 	BankOrder order;
 	BankRequest request;
@@ -44,7 +45,7 @@ typedef struct Exchange
 	HttpReply reply;
 	Outcome early; /* when it ended before it was sent: OUTCOME_NOT_SENT or OUTCOME_REFUSED_FOR_NOW */
 	SnapClass early_class;
-	bool released; /* it was not even tried */
+	bool released; /* the gate let it not go: it was not even tried */
 } Exchange;
 
 /*
@@ -66,6 +67,9 @@ extern void exchange_start(Exchange *exchange);
 
 /* An exchange that was not started ends as not sent. It counts as no try, and is due again. */
 extern void exchange_release(Exchange *exchange, const char *why);
+
+/* The same for all exchanges that wait for the channel's token. */
+extern void exchange_release_waiting(BankChannel *channel, const char *why);
 
 /*
  * Collects what ended since the last call into the list (token exchanges are dealt with here). A success gives its place on

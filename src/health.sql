@@ -297,6 +297,8 @@ begin atomic
 			('notification', 'refuse_truncate', 'O'),
 			('balance', 'zz_follow', 'A'), ('balance_delta', 'zz_follow', 'A'), ('balance_delta', 'zz_follow_delete', 'A'), ('balance_delta', 'refuse_change', 'O'), ('balance_delta', 'refuse_delete', 'O'), ('balance_delta', 'refuse_truncate', 'O'),
 			('merchant', 'forget_rows', 'A'), ('channel', 'forget_rows', 'A'), ('channel_secret', 'forget_rows', 'A'), ('bank', 'forget_rows', 'A'), ('option_definition', 'forget_rows', 'A'), ('allowed_move', 'forget_rows', 'A'),
+			('arming', 'stop_requests', 'A'), ('arming', 'stop_all_requests', 'A'), ('channel', 'stop_requests', 'A'), ('channel_secret', 'stop_requests', 'A'), ('channel_secret', 'stop_all_requests', 'A'),
+			('merchant', 'stop_requests', 'A'), ('merchant_secret', 'stop_requests', 'A'), ('merchant_secret', 'stop_all_requests', 'A'), ('hold', 'stop_requests', 'A'),
 			('transfer', 'follow', 'O'), ('payout', 'wake', 'O')) w (table_name, trigger_name, enabled)
 		where not exists (
 			select from pg_trigger t

@@ -21,6 +21,12 @@ typedef struct HttpRequest
 	bool money;						/* must never be sent twice without a decision of the caller */
 	bool exact;						/* must never take another request's answer for its own */
 	bool fresh;						/* on a new connection */
+
+	/*
+	 * Asked last, each time that libcurl is about to write the request: why it may not leave, NULL when it may. Is called in
+	 * a callback of libcurl: raises nothing, allocates nothing. NULL: nobody is asked.
+	 */
+	const char *(*refusal)(const void *owner);
 } HttpRequest;
 
 typedef enum HttpEnd
@@ -37,6 +43,7 @@ typedef struct HttpReply
 	char *body;		   /* malloc'ed, never NULL, NUL-terminated; may hold NUL bytes within */
 	size_t body_len;   /* bytes */
 	int64 latency_ms;  /* from start to end of the exchange */
+	bool refused;	   /* by the request's own refusal(); the reason is in error */
 	int retry_after_s; /* wish of the server, 0..86400; 0: none */
 	char error[256];   /* empty with HTTP_ANSWERED; never holds bodies or headers */
 } HttpReply;

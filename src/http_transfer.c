@@ -95,6 +95,11 @@ on_before_request(void *user_data, char *remote_address, char *local_address, in
 		transfer->bytes_waited = true;
 		return CURL_PREREQFUNC_ABORT;
 	}
+	/* last: whatever has happened while the connection was made counts */
+	if (transfer->refusal != NULL)
+		transfer->why_refused = transfer->refusal(transfer->owner);
+	if (transfer->why_refused != NULL)
+		return CURL_PREREQFUNC_ABORT;
 	transfer->may_have_left = true;
 	return CURL_PREREQFUNC_OK;
 }
@@ -396,6 +401,7 @@ request_is_sound(const HttpRequest *req, char *error, size_t error_size)
 static bool
 fill_transfer(HttpTransfer *transfer, const HttpRequest *req, char *error, size_t error_size)
 {
+	transfer->refusal = req->refusal;
 	transfer->money = req->money;
 	transfer->exact = req->exact;
 	transfer->reply_bytes_max = req->reply_bytes_max;
@@ -439,6 +445,8 @@ describe_failure(const HttpTransfer *transfer, CURLcode code, char *error, size_
 {
 	if (transfer->repeat_refused)
 		strlcpy(error, "connection ended without an answer, request not repeated", error_size);
+	else if (transfer->why_refused != NULL)
+		strlcpy(error, transfer->why_refused, error_size);
 	else if (transfer->bytes_waited)
 		strlcpy(error, "kept connection held bytes that nobody asked for", error_size);
 	else if (transfer->body_too_large)
@@ -482,6 +490,7 @@ http_transfer_judge(HttpTransfer *transfer, CURLcode code)
 	else
 		reply->end = HTTP_UNKNOWN;
 
+	reply->refused = reply->end == HTTP_NOT_SENT && transfer->why_refused != NULL;
 	reply->status = (int) status;
 	reply->latency_ms = (int64) (total_us / 1000);
 	reply->retry_after_s = (int) Min(Max(retry_after_s, 0), RETRY_AFTER_S_MAX);

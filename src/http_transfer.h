@@ -25,6 +25,8 @@ typedef struct HttpTransfer
 	size_t reply_size; /* allocated */
 	size_t reply_bytes_max;
 	size_t header_bytes;
+	const char *(*refusal)(const void *owner);
+	const char *why_refused;
 	bool money;
 	bool exact;
 	bool opened;	   /* a socket, so its connection is a new one */

@@ -6,6 +6,9 @@
  * does, after a pause that grows while the worker keeps ending at once. A worker ends by itself where the extension is
  * not installed; the commit that arms a database wakes the launcher, so the first payout does not wait.
  *
+ * A launcher that starts again knows the workers of the one before by shared memory alone. It starts none beside them; they end
+ * by themselves when payout.databases does not list them any more (worker.c).
+ *
  * The launcher starts after recovery, so never on a standby; after promotion it starts by itself. It exits non-zero, so
  * that the server restarts it.
  */
@@ -37,6 +40,7 @@
 #define LAUNCHER_RESTART_S 5
 #define RELAUNCH_FIRST_MS 500
 #define RELAUNCH_MAX_MS 30000
+#define LOOK_AGAIN_MS 1000
 #define STEADY_MS 60000 /* a worker that lived this long ended for a reason of its own */
 
 typedef struct Launched
@@ -174,6 +178,9 @@ look_after(Launched *one, bool woken, int64 now_ms)
 	}
 	if (one->handle != NULL)
 		return 0;
+	/* One of an earlier launcher: this one has no handle for it, and is not told when it ends. */
+	if (wakeup_has_worker(one->database))
+		return now_ms + LOOK_AGAIN_MS;
 	/* A commit that found no worker asks for one at once, though not more often than the first pause allows. */
 	if (woken)
 		one->not_before_ms = Min(one->not_before_ms, one->started_ms + RELAUNCH_FIRST_MS);

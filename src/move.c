@@ -16,6 +16,7 @@
 #include "errors.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "gate.h"
 #include "history.h"
 #include "ledger.h"
 #include "move.h"
@@ -195,6 +196,18 @@ find_rule(const Move *move)
 	return rule;
 }
 
+/*
+ * An order, or an account check, that the worker has claimed and not sent yet must not leave any more: its payout has moved on
+ * by a notice, a person or the merchant.
+ */
+static void
+stop_requests(const Move *move, const char *from, const MoveRule *rule)
+{
+	if (strcmp(from, "dispatching") == 0 ||
+		(rule->final && (strcmp(from, "registered") == 0 || strcmp(from, "scheduled") == 0)))
+		gate_stop_at_commit(GATE_PAYOUT, payout_row_text(&move->new, TXID));
+}
+
 static void
 change_state(Move *move, const Policy *policy, const MoveRule *rule)
 {
@@ -202,6 +215,7 @@ change_state(Move *move, const Policy *policy, const MoveRule *rule)
 	char *to = payout_row_text(&move->new, STATE);
 	HistoryRow row;
 
+	stop_requests(move, from, rule);
 	stamp(move, FINAL_AT, rule->final);
 	stamp(move, DISPUTED_AT, strcmp(to, "disputed") == 0);
 	if (strcmp(from, "registered") == 0 && strcmp(to, "rejected") != 0 && policy_is_controlled(policy))

@@ -268,9 +268,10 @@ notify_record(Exchange **exchanges, int count, const pg_uuid_t *incarnation_id)
 		PAYOUT,
 		EVENT_NO,
 		STATUS,
-		ERROR_TEXT
+		ERROR_TEXT,
+		RELEASED
 	};
-	static const Oid types[] = {TEXTOID, TEXTOID, INT4OID, INT4OID, TEXTOID};
+	static const Oid types[] = {TEXTOID, TEXTOID, INT4OID, INT4OID, TEXTOID, BOOLOID};
 	Columns columns;
 
 	columns_begin(&columns, count, lengthof(types), types);
@@ -284,6 +285,7 @@ notify_record(Exchange **exchanges, int count, const pg_uuid_t *incarnation_id)
 		if (exchange->reply.end == HTTP_ANSWERED)
 			columns_set(&columns, STATUS, i, Int32GetDatum(exchange->reply.status));
 		columns_set_text(&columns, ERROR_TEXT, i, failure(exchange));
+		columns_set(&columns, RELEASED, i, BoolGetDatum(exchange->released));
 	}
 	columns_run(&columns, &plan, "record_notify", incarnation_id);
 }

@@ -150,9 +150,9 @@ end
 $$;
 comment on function payout.next_notify(text[], text) is 'worker: when the next notification is due';
 
--- An error is null where the message was delivered.
+-- An error is null where the message was delivered. What was released the gate did not let go: it counts as no try.
 create function payout.record_notify(p_incarnation_id uuid, p_merchant_ids text[], p_txids text[], p_event_nos integer[],
-									 p_http_statuses integer[], p_errors text[]) returns integer
+									 p_http_statuses integer[], p_errors text[], p_released boolean[]) returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -170,16 +170,18 @@ begin
 			 for no key update) l;
 	update payout.notification n
 	set sending_by = null, http_status = p_http_statuses[u.n], error = left(p_errors[u.n], 300),
+		tries = n.tries - p_released[u.n]::integer,
 		delivered_at = case when p_errors[u.n] is null then clock_timestamp() end,
-		given_up_at = case when p_errors[u.n] is not null and n.tries >= tries_max then clock_timestamp() end,
-		due_at = case when p_errors[u.n] is not null and n.tries < tries_max then payout.clock() + payout.backoff('notify', n.tries) end
+		given_up_at = case when p_errors[u.n] is not null and n.tries >= tries_max and not p_released[u.n] then clock_timestamp() end,
+		due_at = case when p_released[u.n] then payout.clock()
+			when p_errors[u.n] is not null and n.tries < tries_max then payout.clock() + payout.backoff('notify', n.tries) end
 	from unnest(places, rows_of) u (place, n)
 	where n.ctid = u.place;
 	get diagnostics recorded = row_count;
 	return recorded;
 end
 $$;
-comment on function payout.record_notify(uuid, text[], text[], integer[], integer[], text[]) is 'worker: writes which notifications were delivered; the count of those that are this life''s';
+comment on function payout.record_notify(uuid, text[], text[], integer[], integer[], text[], boolean[]) is 'worker: writes which notifications were delivered; the count of those that are this life''s';
 
 create function payout.resend_notification(merchant_id text, txid text) returns integer
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';

@@ -14,6 +14,7 @@
 #include "escrow.h"
 #include "estimate.h"
 #include "fmgr.h"
+#include "gate.h"
 #include "miscadmin.h"
 #include "settings.h"
 #include "storage/ipc.h"
@@ -41,8 +42,8 @@ request_shmem(void)
 		next_shmem_request();
 #endif
 	RequestAddinShmemSpace(txid_shmem_size() + wakeup_shmem_size() + token_tries_shmem_size() +
-						   escrow_shmem_size());
-	RequestNamedLWLockTranche("payout", 3); /* wakeup.c, token_tries.c, escrow.c */
+						   escrow_shmem_size() + gate_shmem_size());
+	RequestNamedLWLockTranche("payout", 4); /* wakeup.c, token_tries.c, escrow.c, gate.c */
 }
 
 static void
@@ -55,6 +56,7 @@ start_shmem(void)
 	wakeup_shmem_init();
 	token_tries_shmem_init();
 	escrow_shmem_init();
+	gate_shmem_init();
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -64,6 +66,7 @@ _PG_init(void)
 	payout_define_settings();
 	wakeup_register_callback();
 	escrow_register_callbacks();
+	gate_register_callback();
 	estimate_install();
 	/* During pg_upgrade nothing may run; without preloading there is no shared memory, and functions say so. */
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)

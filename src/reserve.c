@@ -13,10 +13,8 @@
  * Invariants kept here:
  *	 - Claimed is committed. A process that dies leaves what waited as unknown, like what was under way: the bank is asked.
  *	   Therefore the reserve is small.
- *	 - A request leaves only after a look at what may have changed since it was claimed: the caller looks at arming, the lock
- *	   on the secret file and the channels, in a transaction that sees all that has committed by then; here follow pause,
- *	   refusal for now, breaker, and whether the channel is still the one that the request was written for. Signature,
- *	   timestamp and token are made when it leaves (exchange.c).
+ *	 - What waits passes the gate when it gets its place, and again before its first byte (gate.h). Signature, timestamp and
+ *	   token are made when it leaves (exchange.c).
  *	 - A place is filled at once only after an answer of success. Any other may pause the channel or let it rest; its place
  *	   stays taken until a turn has read it.
  *	 - Answers may gather for a moment before a turn records them (worker.c), while half of the reserve is left: no place stands
@@ -28,6 +26,7 @@
 
 #include "breaker.h"
 #include "clock.h"
+#include "gate.h"
 #include "reserve.h"
 #include "settings.h"
 
@@ -91,60 +90,35 @@ has_place(const BankChannel *channel, Lane lane)
 	return channel->on_wire[lane] < channel->in_flight_max && exchange_on_wire(lane) < payout_max_in_flight;
 }
 
-/* Why nothing of the channel may be sent in the lane; NULL: it may. */
-static const char *
-obstacle(const BankChannel *channel, Lane lane)
-{
-	int64 rests_until_ms;
-
-	if (!channel->seen || channel->paused)
-		return "the channel was paused before this was sent";
-	if (lane == LANE_DISPATCH && !channel_may_dispatch(channel))
-		return "the bank refused for now before this was sent";
-	if (breaker_allows(channel->base_url, 1, &rests_until_ms) == 0)
-		return "the bank ceased to answer before this was sent";
-	return NULL;
-}
-
-static void
-release(BankChannel *channel, Lane lane, const char *why)
-{
-	dlist_head *waiting = &channel->reserve[lane];
-
-	while (!dlist_is_empty(waiting))
-		exchange_release(dlist_container(Exchange, node, dlist_pop_head_node(waiting)), why);
-}
-
 static void
 serve_lane(BankChannel *channel, Lane lane)
 {
 	dlist_head *waiting = &channel->reserve[lane];
-	const char *why;
+	int64 rests_until_ms;
+	bool rests;
 
 	if (dlist_is_empty(waiting))
 		return;
-	why = obstacle(channel, lane);
-	if (why != NULL)
-		release(channel, lane, why);
+	rests = breaker_allows(channel->base_url, 1, &rests_until_ms) == 0;
 	while (!dlist_is_empty(waiting))
 	{
 		Exchange *exchange = dlist_head_element(Exchange, node, waiting);
+		const char *why = gate_refusal(exchange);
 
-		if (exchange->channel_version != channel->version_no)
-			why = "the channel was altered before this was sent";
-		else if (payout_unix_ms() >= exchange->claimed_ms + WAIT_MAX_MS)
+		if (why == NULL && rests)
+			why = "the bank ceased to answer before this was sent";
+		if (why == NULL && payout_unix_ms() >= exchange->claimed_ms + WAIT_MAX_MS)
 		{
 			why = "no place came free for this in time";
 			channel->answer_ms[lane] = 0; /* it answers slower than we knew */
 		}
-		else if (!has_place(channel, lane) || !http_can_start())
+		if (why == NULL && (!has_place(channel, lane) || !http_can_start()))
 			break;
 		dlist_delete(&exchange->node);
 		if (why != NULL)
 			exchange_release(exchange, why);
 		else
 			exchange_start(exchange);
-		why = NULL;
 	}
 }
 
@@ -195,8 +169,15 @@ reserve_release(const char *why)
 	dlist_iter iter;
 
 	dlist_foreach(iter, channel_list())
+	{
+		BankChannel *channel = dlist_container(BankChannel, node, iter.cur);
+
+		exchange_release_waiting(channel, why);
 		for (int lane = 0; lane < BANK_LANES; lane++)
-			release(dlist_container(BankChannel, node, iter.cur), lane, why);
+			while (!dlist_is_empty(&channel->reserve[lane]))
+				exchange_release(
+					dlist_container(Exchange, node, dlist_pop_head_node(&channel->reserve[lane])), why);
+	}
 }
 
 int64

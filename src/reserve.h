@@ -20,8 +20,7 @@ extern void reserve_take(dlist_head *claimed);
 extern bool reserve_can_start(void);
 
 /*
- * Starts what has a place. Whatever may not be sent, or has waited too long, ends as not sent. The caller has just read the
- * channels and knows that this database may send. No transaction may be open.
+ * Starts what has a place. Whatever the gate refuses, or has waited too long, ends as not sent. No transaction may be open.
  */
 extern void reserve_start(void);
 
@@ -31,7 +30,7 @@ extern void reserve_start(void);
  */
 extern bool reserve_lasts(const Exchange *exchange);
 
-/* All that waits ends as not sent. */
+/* All that waits, for a place or for a token, ends as not sent. */
 extern void reserve_release(const char *why);
 
 /* When reserve_start() must be called for what has waited too long, as real milliseconds since 1970; a far one for never. */

@@ -38,13 +38,23 @@ extern bool secret_file_key(SecretSource source, const char *purpose, SecretKey 
 extern bytea *secret_file_key_id(const char *purpose);
 
 /*
- * Takes the exclusive lock of this database on the present file, for the life of the process; false when another
- * process (a copy of this database on this host) has it. Where the lock is held, checks that it is on the file that is
- * the present one now, or else takes it there and lets the other go. Raises PY015 as above.
+ * The worker: the digest of the present file, read again only where it may have changed. False when it is not usable; raises
+ * nothing for that.
+ */
+extern bool secret_file_look(uint8 digest[SECRET_DIGEST_LEN]);
+
+/*
+ * The worker: takes the exclusive locks of this database on the file that it looked at last and on what that says, for the
+ * life of the process; false when another process (a copy of this database on this host) has one. Where they are held on
+ * another file, these are let go.
  */
 extern bool secret_file_lock(uint64 system_identifier, Oid database);
+extern void secret_file_unlock(void);
 
-/* Whether any process has that lock now. Raises PY015 as above. */
+/* The worker: whether the locks are held and the file is still the one that was looked at last, unchanged. Looks at its inode, raises nothing. */
+extern bool secret_file_is_ours(void);
+
+/* Whether any process has one of these locks now. Raises PY015 as above. */
 extern bool secret_file_is_locked(uint64 system_identifier, Oid database);
 
 #endif /* PAYOUT_SECRET_FILE_H */

@@ -204,6 +204,18 @@ wakeup_register_worker(void)
 	return registered;
 }
 
+bool
+wakeup_has_worker(Oid database)
+{
+	bool found = false;
+
+	LWLockAcquire(state->lock, LW_SHARED);
+	for (int i = 0; i < WAKEUP_DATABASES_MAX && !found; i++)
+		found = state->workers[i].database == database;
+	LWLockRelease(state->lock);
+	return found;
+}
+
 void
 wakeup_worker_holds_file(bool holds)
 {

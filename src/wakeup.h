@@ -23,6 +23,9 @@ extern void wakeup_at_commit(void);
 extern void wakeup_register_launcher(void);
 extern bool wakeup_register_worker(void);
 
+/* Whether a worker of this database lives, whichever launcher has started it. */
+extern bool wakeup_has_worker(Oid database);
+
 /*
  * The worker: commits wake it, unless it says that it rests. Whether there was a commit since it asked last, in either case:
  * to be asked each time that it has said that it rests no more, before it waits and after.

@@ -10,7 +10,8 @@
  *	 - No transaction, snapshot or lock on a row is held while anything is waited for outside the database.
  *	 - Nothing is sent before the transaction that claimed it has committed durably (synchronous_commit at least on, and
  *	   no cancel but a lock timeout is heeded: a cancelled wait for a standby would count as a commit).
- *	 - Two workers never turn for one database: an advisory lock in it, and a lock on payout.secret_file against copies.
+ *	 - Two workers never turn for one database: an advisory lock in it, and locks on payout.secret_file against copies.
+ *	 - What was stopped does not leave: each request passes the gate last (gate.h), wherever it has waited.
  *	 - A row that fails alone is set aside; it never stops its lane. A row that is merely locked is tried again.
  */
 #include "postgres.h"
@@ -24,6 +25,7 @@
 #include "event_loop.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "gate.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "plan.h"
@@ -63,26 +65,32 @@ static int64 put_off_until_ms = 0; /* what ended is recorded then at the latest;
 /* How long answers may gather before they are recorded, see must_record(). */
 #define GATHER_MS 20
 
-/* The lock that keeps copies of this database on this host apart; asked for each turn, as the file may be another one. */
+/* Sessions are told whether this worker has the locks on payout.secret_file. */
+static void
+tell_lock(bool holds)
+{
+	static bool told = false;
+
+	if (holds != told)
+		wakeup_worker_holds_file(holds);
+	told = holds;
+}
+
+/* The locks that keep copies of this database on this host apart; asked for each turn, as the file may be another one. */
 static bool
 take_file_lock(void)
 {
-	static bool held = false;
 	static bool told = false;
 	bool holds = secret_file_lock(GetSystemIdentifier(), MyDatabaseId);
 
-	if (holds != held)
-		wakeup_worker_holds_file(holds);
-	held = holds;
-	if (holds)
-		return true;
-	if (!told)
-		ereport(
-			LOG,
-			(errmsg("payout sends nothing here: another process holds payout.secret_file for this database"),
-			 errhint("A copy of this database runs on this host; only one of them may send.")));
-	told = true;
-	return false;
+	tell_lock(holds);
+	if (!holds && !told)
+		ereport(LOG,
+				(errmsg("payout sends nothing here: another process holds payout.secret_file, or a copy of it, "
+						"for this database"),
+				 errhint("A copy of this database runs on this host; only one of them may send.")));
+	told = !holds;
+	return holds;
 }
 
 static void
@@ -112,17 +120,9 @@ bury_orphans(void)
 	return DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
 
+/* Whether payout.arming names this server, this database, and the secret file as it is. */
 static bool
 is_armed(void)
-{
-	static SPIPlanPtr plan = NULL;
-
-	return turn_query_bool(&plan, "select payout.is_armed()");
-}
-
-/* The same for every turn, without a subtransaction: raises PY015 without the file. */
-static bool
-is_still_armed(void)
 {
 	static SPIPlanPtr plan = NULL;
 	uint8 digest[SECRET_DIGEST_LEN];
@@ -132,16 +132,27 @@ is_still_armed(void)
 	bool isnull;
 
 	if (plan_run(&plan, "select system_identifier, database_oid, secret_digest from payout.arming", 0, NULL,
-				 NULL, NULL) != 1)
+				 NULL, NULL) != 1 ||
+		!secret_file_look(digest))
 		return false;
 	row = SPI_tuptable->vals[0];
 	desc = SPI_tuptable->tupdesc;
 	armed = DatumGetByteaPP(SPI_getbinval(row, desc, 3, &isnull));
-	secret_file_digest(SECRET_PRESENT, digest);
 	return DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull)) == (int64) GetSystemIdentifier() &&
 		   DatumGetObjectId(SPI_getbinval(row, desc, 2, &isnull)) == MyDatabaseId &&
-		   VARSIZE_ANY_EXHDR(armed) == sizeof(digest) &&
-		   memcmp(VARDATA_ANY(armed), digest, sizeof(digest)) == 0;
+		   VARSIZE_ANY_EXHDR(armed) == SECRET_DIGEST_LEN &&
+		   memcmp(VARDATA_ANY(armed), digest, SECRET_DIGEST_LEN) == 0;
+}
+
+/* Armed, and no copy of this database on this host has the locks. A database that is not armed leaves them to its copies. */
+static bool
+may_send_now(void)
+{
+	if (is_armed())
+		return take_file_lock();
+	secret_file_unlock();
+	tell_lock(false);
+	return false;
 }
 
 /*
@@ -156,9 +167,7 @@ may_turn(MemoryContext context)
 	PG_TRY();
 	{
 		turn_begin();
-		armed = is_armed();
-		if (armed)
-			armed = take_file_lock();
+		armed = may_send_now();
 		if (armed && !incarnation_begun)
 			begin_incarnation();
 		if (armed && (!incarnation_begun || orphans_left > 0))
@@ -204,7 +213,7 @@ turn_in_transaction(dlist_head *all, bool *may_send, MemoryContext context)
 	{
 		turn_begin();
 		record_all(&ended);
-		*may_send = is_still_armed() && take_file_lock();
+		*may_send = may_send_now();
 		if (*may_send)
 		{
 			channel_read_all();
@@ -250,35 +259,6 @@ turn_in_steps(dlist_head *claimed, MemoryContext context)
 	return true;
 }
 
-/*
- * Between turns: answers have given places back, and claimed requests wait for them. Whether they may still be sent is asked
- * in a transaction that begins now. Whatever says no, or fails, is left to the turn that follows.
- */
-static void
-start_reserve(MemoryContext context)
-{
-	volatile bool may_send = false;
-
-	PG_TRY();
-	{
-		turn_begin();
-		may_send = is_still_armed() && take_file_lock();
-		if (may_send)
-			channel_read_all();
-		turn_commit();
-	}
-	PG_CATCH();
-	{
-		(void) turn_fail(context);
-		may_send = false;
-	}
-	PG_END_TRY();
-	if (!may_send)
-		return;
-	reserve_start();
-	http_pump();
-}
-
 static void
 turn(MemoryContext context)
 {
@@ -287,6 +267,7 @@ turn(MemoryContext context)
 	bool may_send = false;
 	dlist_iter iter;
 
+	gate_look();
 	next_turn_ms = payout_unix_ms() + payout_safety_poll_ms;
 	next_is_known = true;
 	idle_turns++;
@@ -309,7 +290,7 @@ turn(MemoryContext context)
 		idle_turns = 0;
 	}
 	reserve_take(&claimed);
-	http_pump(); /* what was started need not wait for the rest */
+	gate_pump(); /* what was started need not wait for the rest */
 	if (claim_found_expiry() && expire_due(context))
 		next_turn_ms = 0; /* there may be more of it, and merchants to be told */
 	fold_due(context);
@@ -350,6 +331,19 @@ take_singleton_lock(void)
 	return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
+/*
+ * The launcher ends the workers that are not wanted any more. One that has started after this worker does not know it: so it
+ * ends by itself as well.
+ */
+static void
+read_settings(void)
+{
+	if (gate_settings_read())
+		return;
+	ereport(LOG, (errmsg("payout worker ends: payout.databases does not list its database")));
+	proc_exit(0);
+}
+
 static void
 serve_interrupts(void)
 {
@@ -359,6 +353,7 @@ serve_interrupts(void)
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
 		set_session();
+		read_settings();
 		next_turn_ms = 0; /* the clock may have moved */
 	}
 }
@@ -450,6 +445,8 @@ payout_worker_main(Datum database)
 	if (!take_singleton_lock() || !wakeup_register_worker())
 		ereport(FATAL, (errmsg("payout worker of database %u is already running, or too many are",
 							   DatumGetObjectId(database))));
+	gate_begin_worker();
+	read_settings();
 	turn_context = AllocSetContextCreate(TopMemoryContext, "payout turn", ALLOCSET_DEFAULT_SIZES);
 	event_loop_init();
 	http_init();
@@ -466,12 +463,15 @@ payout_worker_main(Datum database)
 
 		serve_interrupts();
 		MemoryContextSwitchTo(turn_context);
-		http_pump();
+		gate_pump();
 		exchange_collect(&fresh);
 		if (!dlist_is_empty(&fresh))
 			crash_point("answer_before_record");
 		if (reserve_can_start())
-			start_reserve(turn_context);
+		{
+			reserve_start();
+			gate_pump();
+		}
 		woken = must_record(&fresh) || woken || payout_unix_ms() >= due_ms;
 		if (woken)
 		{
@@ -484,7 +484,7 @@ payout_worker_main(Datum database)
 			next_is_known = true;
 		}
 		/* What was started leaves now; what ended at once is recorded in the next turn, without waiting. */
-		http_pump();
+		gate_pump();
 		crash_point("after_send");
 		exchange_collect(&fresh);
 		MemoryContextSwitchTo(TopMemoryContext);

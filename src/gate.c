@@ -1,0 +1,381 @@
+/*
+ * gate.c: the one gate that each request of the worker passes last, before its first byte.
+ *
+ * A request can wait in many places after it was claimed: in the reserve, for a bearer, for a name, a connection, TLS. While
+ * it waits, an operator may pause its channel, alter it, disarm the database, take the database from payout.databases, or take
+ * the secret file away; a payout may be held, or be settled by a notice. None of these places has a guard of its own. There is
+ * one: gate_refusal(), which libcurl's callback asks when the connection stands and before the request is written.
+ *
+ * What must hold: after the commit of a stop, no first byte of a request that it concerns.
+ *
+ *	 - Stops are counted in shared memory, in cells: a hash of the scope (database, channel, merchant, payout) chooses the cell.
+ *	   Two scopes that meet in one cell stop each other's requests now and then: those are released and claimed again.
+ *	 - A session counts in two steps. Before its commit it marks its cells as pending; after the commit (or abort) it raises their
+ *	   count and takes the mark away. So whoever looks before the commit is visible finds the mark, and whoever has looked before
+ *	   finds another count than then.
+ *	 - The worker copies all counts before the transaction in which it looks at arming, channels and queues (gate_look).
+ *	   An exchange keeps the sum over its own cells (gate_admit). It passes while no cell of it is pending and the sum is the same:
+ *	   then nothing has been committed since that the transaction did not see.
+ *	 - Between the callback and the writing nothing may be committed either. So bytes move under a lock in share mode
+ *	   (gate_pump), and a session takes the lock alone for the moment in which it marks its cells.
+ *
+ * A wait for a synchronous standby stands between the two steps: meanwhile the worker sends nothing of that scope, and could not
+ * commit a claim anyway.
+ *
+ * PREPARE TRANSACTION has no callback when it is committed. A prepared payout keeps its row locked, so nothing new is claimed for
+ * it, and what was claimed is stopped by PREPARE. Configuration has no such lock: PREPARE is refused.
+ *
+ * What is refused here was provably not sent: it ends as released, counts as no try, and is due again.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "channel.h"
+#include "commands/dbcommands.h"
+#include "commands/trigger.h"
+#include "common/hashfn.h"
+#include "crash_point.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "gate.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "postmaster/interrupt.h"
+#include "secret_file.h"
+#include "settings.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+PG_FUNCTION_INFO_V1(payout_stop_requests);
+
+#define GATE_CELLS 8192
+
+/* Stops of one transaction; one more than this stops the whole database. */
+#define STOPS_MAX 64
+
+typedef struct GateCell
+{
+	pg_atomic_uint32 stops;	  /* that were committed, or undone */
+	pg_atomic_uint32 pending; /* transactions between the two steps */
+} GateCell;
+
+typedef struct GateState
+{
+	LWLock *moving;						   /* shared: bytes move; exclusive: a stop is marked */
+	pg_atomic_uint64 configuration_stops; /* of databases and channels */
+	GateCell cells[GATE_CELLS];
+} GateState;
+
+static GateState *state = NULL;
+
+/* A session: the cells of this transaction. */
+static uint32 stopped[STOPS_MAX];
+static int stopped_count = 0;
+static bool stops_configuration = false;
+static bool marked = false;
+
+/* The worker. */
+static bool is_worker = false;
+static uint32 *seen = NULL; /* the counts at the last look */
+static uint64 configuration_seen = 0;
+static uint32 readings = 0; /* of the settings */
+static bool is_listed = false;
+
+/* What an exchange needs to pass. */
+struct GatePass
+{
+	uint32 readings;
+	uint64 stops; /* sum over the cells */
+	int count;
+	uint32 cells[FLEXIBLE_ARRAY_MEMBER];
+};
+
+Size
+gate_shmem_size(void)
+{
+	return MAXALIGN(sizeof(GateState));
+}
+
+void
+gate_shmem_init(void)
+{
+	bool found;
+
+	state = ShmemInitStruct("payout gate", sizeof(GateState), &found);
+	if (found)
+		return;
+	state->moving = &(GetNamedLWLockTranche("payout"))[3].lock;
+	pg_atomic_init_u64(&state->configuration_stops, 0);
+	for (int i = 0; i < GATE_CELLS; i++)
+	{
+		pg_atomic_init_u32(&state->cells[i].stops, 0);
+		pg_atomic_init_u32(&state->cells[i].pending, 0);
+	}
+}
+
+static uint32
+find_cell(GateScope scope, const char *id)
+{
+	uint32 hash = hash_combine(hash_uint32(MyDatabaseId), (uint32) scope);
+
+	if (scope != GATE_DATABASE)
+		hash = hash_combine(hash, hash_bytes((const unsigned char *) id, (int) strlen(id)));
+	return hash % GATE_CELLS;
+}
+
+/* ---- sessions ---- */
+
+void
+gate_stop_at_commit(GateScope scope, const char *id)
+{
+	uint32 cell;
+
+	if (state == NULL || is_worker)
+		return;
+	if (scope != GATE_PAYOUT)
+		stops_configuration = true;
+	if (stopped_count == STOPS_MAX)
+		cell = stopped[0] = find_cell(GATE_DATABASE, NULL);
+	else
+		cell = find_cell(scope, id);
+	for (int i = 0; i < stopped_count; i++)
+		if (stopped[i] == cell)
+			return;
+	stopped[stopped_count++] = cell;
+}
+
+static GateScope
+scope_of(const char *name)
+{
+	static const char *const names[] = {"database", "channel", "merchant", "payout"};
+
+	for (int scope = 0; scope < (int) lengthof(names); scope++)
+		if (strcmp(names[scope], name) == 0)
+			return scope;
+	elog(ERROR, "\"%s\" is no scope of a stop", name);
+}
+
+/* Trigger stop_requests(scope, column), after a row has changed or all are gone: see gate.sql. */
+Datum
+payout_stop_requests(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	char **args;
+	TupleDesc desc;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || trigger->tg_trigger->tgnargs != 2)
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("payout.stop_requests is a trigger with two arguments")));
+	args = trigger->tg_trigger->tgargs;
+	desc = RelationGetDescr(trigger->tg_relation);
+	if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
+		gate_stop_at_commit(GATE_DATABASE, NULL);
+	else
+		gate_stop_at_commit(scope_of(args[0]),
+							SPI_getvalue(trigger->tg_trigtuple, desc, SPI_fnumber(desc, args[1])));
+	return PointerGetDatum(NULL);
+}
+
+/* First step. */
+static void
+mark(void)
+{
+	LWLockAcquire(state->moving, LW_EXCLUSIVE);
+	for (int i = 0; i < stopped_count; i++)
+		pg_atomic_fetch_add_u32(&state->cells[stopped[i]].pending, 1);
+	LWLockRelease(state->moving);
+	marked = true;
+}
+
+/* Second step; without the first the transaction has failed before, and nothing was stopped. */
+static void
+count_stops(void)
+{
+	if (marked && stops_configuration)
+		pg_atomic_fetch_add_u64(&state->configuration_stops, 1);
+	for (int i = 0; i < stopped_count && marked; i++)
+	{
+		/* both are full barriers: nobody finds the mark gone and the count as it was */
+		pg_atomic_fetch_add_u32(&state->cells[stopped[i]].stops, 1);
+		pg_atomic_fetch_sub_u32(&state->cells[stopped[i]].pending, 1);
+	}
+	stopped_count = 0;
+	stops_configuration = false;
+	marked = false;
+}
+
+static void
+refuse_prepare(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("a transaction that arms, disarms, or alters a channel or merchant of payout cannot be prepared"),
+			 errhint("What it stops must count from its commit on: commit it directly.")));
+}
+
+static void
+at_transaction_end(XactEvent event, void *arg)
+{
+	if (stopped_count == 0)
+		return;
+	switch (event)
+	{
+		case XACT_EVENT_PRE_PREPARE:
+			if (stops_configuration)
+				refuse_prepare();
+			mark();
+			break;
+		case XACT_EVENT_PRE_COMMIT:
+			mark();
+			crash_point("stop_before_commit");
+			break;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			count_stops();
+			break;
+		default:
+			break;
+	}
+}
+
+void
+gate_register_callback(void)
+{
+	RegisterXactCallback(at_transaction_end, NULL);
+}
+
+/* ---- the worker ---- */
+
+void
+gate_begin_worker(void)
+{
+	is_worker = true;
+	seen = MemoryContextAllocZero(TopMemoryContext, GATE_CELLS * sizeof(uint32));
+}
+
+void
+gate_look(void)
+{
+	configuration_seen = pg_atomic_read_u64(&state->configuration_stops);
+	for (int i = 0; i < GATE_CELLS; i++)
+		seen[i] = pg_atomic_read_u32(&state->cells[i].stops);
+	/* no read of a table comes before these */
+	pg_memory_barrier();
+}
+
+uint64
+gate_configuration_seen(void)
+{
+	return configuration_seen;
+}
+
+bool
+gate_settings_read(void)
+{
+	char *name;
+	List *names;
+	ListCell *cell;
+
+	StartTransactionCommand();
+	name = get_database_name(MyDatabaseId);
+	names = payout_database_list();
+	is_listed = false;
+	foreach(cell, names)
+		is_listed = is_listed || (name != NULL && strcmp(lfirst(cell), name) == 0);
+	CommitTransactionCommand();
+	readings++;
+	return is_listed;
+}
+
+static void
+add_cell(struct GatePass *pass, GateScope scope, const char *id)
+{
+	uint32 cell = find_cell(scope, id);
+
+	pass->cells[pass->count++] = cell;
+	pass->stops += seen[cell];
+}
+
+void
+gate_admit(Exchange *exchange)
+{
+	const BankOrder *order = &exchange->order;
+	int items = exchange->txid != NULL ? 1 : order->item_count;
+	struct GatePass *pass = MemoryContextAllocZero(
+		exchange->context, offsetof(struct GatePass, cells) + (2 + items) * sizeof(uint32));
+
+	pass->readings = readings;
+	add_cell(pass, GATE_DATABASE, NULL);
+	if (exchange->channel != NULL)
+		add_cell(pass, GATE_CHANNEL, exchange->channel->channel_id);
+	else
+		add_cell(pass, GATE_MERCHANT, exchange->merchant_id);
+	for (int i = 0; i < order->item_count; i++)
+		add_cell(pass, GATE_PAYOUT, order->items[i].txid);
+	exchange->pass = pass;
+}
+
+/* What the worker knows of the channel itself. */
+static const char *
+channel_refusal(const Exchange *exchange)
+{
+	const BankChannel *channel = exchange->channel;
+
+	if (channel == NULL)
+		return NULL;
+	if (!channel->seen || channel->paused)
+		return "the channel was paused before this was sent";
+	if (exchange->channel_version != channel->version_no)
+		return "the channel was altered before this was sent";
+	if (exchange->lane == LANE_DISPATCH && !channel_may_dispatch(channel))
+		return "the bank refused for now before this was sent";
+	return NULL;
+}
+
+static const char *
+pass_refusal(const struct GatePass *pass)
+{
+	uint64 stops = 0;
+
+	for (int i = 0; i < pass->count; i++)
+	{
+		GateCell *cell = &state->cells[pass->cells[i]];
+
+		if (pg_atomic_read_u32(&cell->pending) != 0)
+			return "something was stopped or altered before this was sent";
+		/* the mark is read before the count: a session raises the count before it takes the mark away */
+		pg_read_barrier();
+		stops += pg_atomic_read_u32(&cell->stops);
+	}
+	return stops == pass->stops ? NULL : "something was stopped or altered before this was sent";
+}
+
+const char *
+gate_refusal(const Exchange *exchange)
+{
+	const char *why;
+
+	if (mutation("gate_not_asked"))
+		return NULL;
+	if (ProcDiePending || ShutdownRequestPending)
+		return "the worker was told to end before this was sent";
+	if (ConfigReloadPending || exchange->pass->readings != readings)
+		return "the settings were changed before this was sent";
+	if (!is_listed)
+		return "payout.databases ceased to list this database before this was sent";
+	if (!secret_file_is_ours())
+		return "payout.secret_file was changed before this was sent";
+	why = pass_refusal(exchange->pass);
+	return why != NULL ? why : channel_refusal(exchange);
+}
+
+void
+gate_pump(void)
+{
+	LWLockAcquire(state->moving, LW_SHARED);
+	http_pump();
+	LWLockRelease(state->moving);
+}
