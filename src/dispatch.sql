@@ -104,6 +104,17 @@ end
 $$;
 comment on function payout.ask_instead(text) is 'worker: batches that the bank turned out to know are asked for instead of sent again';
 
+create function payout.is_batch_held(p_channel_id text, p_batch_id uuid) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return exists (select from payout.payout p join payout.hold h on (h.merchant_id, h.txid, h.lane) = (p.merchant_id, p.txid, 'dispatch')
+				   where p.channel_id = p_channel_id and p.batch_id = p_batch_id);
+end
+$$;
+comment on function payout.is_batch_held(text, uuid) is 'worker: whether any member of the batch is set aside in lane dispatch';
+
 -- Batches that were sent before and are due again. All members of a batch are locked and still to be sent; a batch with a
 -- member that another session holds is left for the next turn.
 create function payout.claim_again(p_channel_id text, p_limit integer) returns setof payout.dispatch_work
@@ -126,7 +137,10 @@ begin
 			select from payout.payout p
 			where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state = 'dispatching'
 			for no key update skip locked) m;
-		if members = b.item_count then
+		if payout.is_batch_held(b.channel_id, b.batch_id) then
+			-- It waits for a person without a moment, as in hold_batch.
+			update payout.batch q set due_at = null where q.channel_id = b.channel_id and q.batch_id = b.batch_id;
+		elsif members = b.item_count then
 			taken := taken || b.batch_id;
 		end if;
 	end loop;

@@ -4,7 +4,8 @@
  * Owns the library calls by which a server asks for names, connects, and reads the authorities that it trusts, so that
  * tests can do with them what strangers do, and nothing ever leaves the machine:
  *   WORLD_DIR/names   lines "NAME ADDRESS[,ADDRESS...]": what the names below .test and .example mean at this moment; every
- *                     look-up is a line of WORLD_DIR/asked. Other names, but localhost, do not exist.
+ *                     look-up is a line of WORLD_DIR/asked. Other names, but localhost, do not exist. While there is a file
+ *                     WORLD_DIR/hold no look-up ends.
  *   WORLD_PORT        every address but loopback is found there, on loopback, whatever the port; so are the ports of
  *                     loopback below 1024. 198.41.0.9 refuses connections.
  *   WORLD_DIR/certs   instead of /etc/ssl/certs, where it is there.
@@ -87,6 +88,17 @@ note_question(const char *name, const char *addresses)
 	close(fd);
 }
 
+/* Waits while nobody is to be answered, a minute at most. */
+static void
+hold(void)
+{
+	char path[PATH_SIZE];
+
+	snprintf(path, sizeof(path), "%s/hold", getenv("WORLD_DIR"));
+	for (int i = 0; i < 6000 && access(path, F_OK) == 0; i++)
+		usleep(10000);
+}
+
 int
 getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **result)
 {
@@ -110,6 +122,7 @@ getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
 	if (!read_name(name, addresses, sizeof(addresses)))
 		snprintf(addresses, sizeof(addresses), "nothing");
 	note_question(name, addresses);
+	hold();
 	*result = NULL;
 	while ((address = strsep(&rest, ",")) != NULL)
 	{

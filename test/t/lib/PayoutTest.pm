@@ -225,6 +225,24 @@ sub sql
 	return $self->{node}->safe_psql('app', $sql);
 }
 
+# A session that stays: answers code that runs SQL in it and answers its output. Where much is asked, connecting takes longer.
+sub session
+{
+	my $self = shift;
+	my ($in, $out, $err) = ('', '', '');
+	my $psql = IPC::Run::start([ 'psql', '-XAtq', '-d', $self->{node}->connstr('app') ], '<', \$in, '>', \$out, '2>', \$err);
+	push @{ $self->{children} }, $psql;
+	return sub {
+		my ($sql) = @_;
+		($out, $err) = ('', '');
+		$in .= "$sql;\n\\echo done\n";
+		$psql->pump until $out =~ s/^done\n\z//m || !$psql->pumpable;
+		croak "$sql: $err" if $err ne '';
+		chomp $out;
+		return $out;
+	};
+}
+
 # The SQLSTATE that a statement fails with, in "app" or another database; 00000 when it does not.
 sub sqlstate
 {
