@@ -172,7 +172,8 @@ has_changed(void)
 	if (!registered)
 		CacheRegisterRelcacheCallback(mark_changed, (Datum) 0);
 	registered = true;
-	return changed || read_after != gate_configuration_seen() || payout_unix_ms() >= read_at_ms + READ_EACH_MS;
+	return changed || read_after != gate_configuration_seen() ||
+		   payout_unix_ms() >= read_at_ms + READ_EACH_MS;
 }
 
 void

@@ -63,7 +63,7 @@ typedef struct GateCell
 
 typedef struct GateState
 {
-	LWLock *moving;						   /* shared: bytes move; exclusive: a stop is marked */
+	LWLock *moving;						  /* shared: bytes move; exclusive: a stop is marked */
 	pg_atomic_uint64 configuration_stops; /* of databases and channels */
 	GateCell cells[GATE_CELLS];
 } GateState;
@@ -209,10 +209,12 @@ count_stops(void)
 static void
 refuse_prepare(void)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("a transaction that arms, disarms, or alters a channel or merchant of payout cannot be prepared"),
-			 errhint("What it stops must count from its commit on: commit it directly.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+		 errmsg(
+			 "a transaction that arms, disarms, or alters a channel or merchant of payout cannot be prepared"),
+		 errhint("What it stops must count from its commit on: commit it directly.")));
 }
 
 static void
@@ -304,8 +306,8 @@ gate_admit(Exchange *exchange)
 {
 	const BankOrder *order = &exchange->order;
 	int items = exchange->txid != NULL ? 1 : order->item_count;
-	struct GatePass *pass = MemoryContextAllocZero(
-		exchange->context, offsetof(struct GatePass, cells) + (2 + items) * sizeof(uint32));
+	struct GatePass *pass = MemoryContextAllocZero(exchange->context, offsetof(struct GatePass, cells) +
+																		  (2 + items) * sizeof(uint32));
 
 	pass->readings = readings;
 	add_cell(pass, GATE_DATABASE, NULL);

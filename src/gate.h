@@ -17,7 +17,7 @@ typedef enum GateScope
 } GateScope;
 
 extern Size gate_shmem_size(void);
-extern void gate_shmem_init(void);		 /* in the shared memory start-up hook */
+extern void gate_shmem_init(void);		  /* in the shared memory start-up hook */
 extern void gate_register_callback(void); /* once per process, from _PG_init */
 
 /*

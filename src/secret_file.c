@@ -269,10 +269,10 @@ is_as_read(void)
 	const struct stat *was = &seen.as_read;
 	struct stat now;
 
-	return seen.is_seen && stat(payout_secret_file, &now) == 0 && same_inode(&now, was) && now.st_mode == was->st_mode &&
-		   now.st_size == was->st_size && now.st_mtim.tv_sec == was->st_mtim.tv_sec &&
-		   now.st_mtim.tv_nsec == was->st_mtim.tv_nsec && now.st_ctim.tv_sec == was->st_ctim.tv_sec &&
-		   now.st_ctim.tv_nsec == was->st_ctim.tv_nsec;
+	return seen.is_seen && stat(payout_secret_file, &now) == 0 && same_inode(&now, was) &&
+		   now.st_mode == was->st_mode && now.st_size == was->st_size &&
+		   now.st_mtim.tv_sec == was->st_mtim.tv_sec && now.st_mtim.tv_nsec == was->st_mtim.tv_nsec &&
+		   now.st_ctim.tv_sec == was->st_ctim.tv_sec && now.st_ctim.tv_nsec == was->st_ctim.tv_nsec;
 }
 
 /*

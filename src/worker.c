@@ -85,10 +85,11 @@ take_file_lock(void)
 
 	tell_lock(holds);
 	if (!holds && !told)
-		ereport(LOG,
-				(errmsg("payout sends nothing here: another process holds payout.secret_file, or a copy of it, "
-						"for this database"),
-				 errhint("A copy of this database runs on this host; only one of them may send.")));
+		ereport(
+			LOG,
+			(errmsg("payout sends nothing here: another process holds payout.secret_file, or a copy of it, "
+					"for this database"),
+			 errhint("A copy of this database runs on this host; only one of them may send.")));
 	told = !holds;
 	return holds;
 }

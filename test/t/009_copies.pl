@@ -104,6 +104,41 @@ is($t->sql("select status from payout.health() where check_name = 'armed'"), 'ok
 is($t->sql("select (payout.cashout_validate('STORE1', '$token', 'T', 'R')).amount"), '50000.00', 'the original validates it');
 is($t->sql("select (payout.cashout_confirm('STORE1', '$token', 'R')).state"), 'paid', 'and is told of the cash');
 
+# It makes no difference by which name and in which copy the clone has the secret: the same content is the same witness.
+sub copied
+{
+	my ($name, $make) = @_;
+	my $path = "$t->{dir}/secret_$name";
+	$make->($path);
+	$clone->append_conf('postgresql.conf', "payout.secret_file = '$path'");
+	$clone->restart;
+	$t->wait_for("$name: the clone's worker has begun to turn", sub { my ($log) = PostgreSQL::Test::Utils::slurp_file($clone->logfile) =~ /.*(starting PostgreSQL.*)/s; $log =~ /another process holds payout\.secret_file/ });
+	is($clone->safe_psql('app', 'select payout.is_armed()'), 't', "$name: the clone counts as armed");
+	is($clone->safe_psql('app', "select state from payout.payout where reference_no = 'CLONE'"), 'approved', "$name: and sends nothing");
+	is($clone->safe_psql('app', "select status from payout.health() where check_name = 'armed'"), 'critical', "$name: its health() says so");
+	is($in_clone->("select payout.cashout_validate('STORE1', '$token', 'T', 'R9')"), 'PY015', "$name: it validates no token");
+}
+copied('copy', sub { PayoutTest::write_file($_[0], PayoutTest::slurp($t->{secret_file})); chmod 0600, $_[0] });
+copied('hard link', sub { link $t->{secret_file}, $_[0] or die $! });
+copied('symbolic link', sub { symlink $t->{secret_file}, $_[0] or die $! });
+# The original's file is replaced by a copy of itself, again and again: the lock stays.
+for my $n (1 .. 3)
+{
+	PayoutTest::write_file("$t->{secret_file}.new", PayoutTest::slurp($t->{secret_file}));
+	chmod 0600, "$t->{secret_file}.new";
+	rename "$t->{secret_file}.new", $t->{secret_file} or die $!;
+	$t->wait_state($t->pay, 'paid');
+}
+is($clone->safe_psql('app', "select state from payout.payout where reference_no = 'CLONE'"), 'approved', 'the original\'s file replaced: the clone sends nothing');
+# Whose file is disarmed lets go of the lock: who moves on to the copy may do so while the original still runs.
+$t->sql('select payout.disarm()');
+$t->wait_for('the clone goes on', sub { $clone->safe_psql('app', 'select payout.wake()'); $clone->safe_psql('app', "select state from payout.payout where reference_no = 'CLONE'") eq 'paid' });
+$clone->stop;
+$t->sql('select payout.arm()');
+$t->wait_state($t->pay, 'paid');
+is($t->sql("select status from payout.health() where check_name = 'armed'"), 'ok', 'and so does the original, once it is armed and the clone gone');
+$clone->start;
+
 # With another file it is not armed at all.
 my $other = "$t->{dir}/other";
 PayoutTest::write_file($other, 'x' x 64);
@@ -111,7 +146,10 @@ chmod 0600, $other;
 $clone->append_conf('postgresql.conf', "payout.secret_file = '$other'");
 $clone->restart;
 is($clone->safe_psql('app', 'select payout.is_armed()'), 'f', 'a clone with another file is not armed');
-is($clone->safe_psql('app', "select state from payout.payout where reference_no = 'CLONE'"), 'approved', 'and still sends nothing');
+$t->wait_for('and its worker has not begun', sub { $clone->safe_psql('app', "select exists (select from pg_stat_activity where backend_type = 'payout worker' and datname = 'app')") eq 't' });
+$clone->safe_psql('app', "select payout.approve('MERCHANT02', txid) from payout.register('MERCHANT02', 'CLONE2', 5000, 'CENA', '8800000009', 'Budi Santoso')");
+is($clone->safe_psql('app', "select account_check || ' ' || state from payout.payout where reference_no = 'CLONE2'"), 'pending approved', 'and sends nothing');
 $clone->stop;
-$t->sound('the original');
+# The clone has paid one that the original knows nothing of.
+is($t->sql('select * from payout.verify()'), '', 'the original is sound');
 done_testing();
