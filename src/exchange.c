@@ -52,6 +52,12 @@ exchange_new(Lane lane, BankChannel *channel)
 	exchange->claimed_ms = payout_unix_ms();
 	exchange->early = OUTCOME_NOT_SENT;
 	exchange->early_class = SNAP_UNKNOWN;
+	if (channel != NULL)
+	{
+		identifier_uuid(&exchange->attempt_id);
+		identifier_external(exchange->external_id);
+		exchange->order.external_id = exchange->external_id;
+	}
 	exchange_take_place(exchange);
 	return exchange;
 }
@@ -146,8 +152,6 @@ fill_attempt(Exchange *exchange, Columns *columns, int row)
 	bytea *digest = palloc(VARHDRSZ + EXCHANGE_DIGEST_LEN);
 	int column = 0;
 
-	identifier_uuid(&exchange->attempt_id);
-	identifier_external(exchange->external_id);
 	SET_VARSIZE(digest, VARHDRSZ + EXCHANGE_DIGEST_LEN);
 	exchange_digest(exchange, (uint8 *) VARDATA(digest));
 	columns_set_text(columns, column++, row, exchange->channel->channel_id);
@@ -320,7 +324,7 @@ ask_token(BankChannel *channel)
 	char *why = NULL;
 	char error[256];
 
-	exchange->host = channel->base_url;
+	exchange->host = pstrdup(channel->base_url); /* the channel may be altered before the answer comes */
 	if (!channel->protocol->ask_token(channel, &exchange->request, &headers, &why))
 	{
 		end_wait(channel, OUTCOME_REFUSED_FOR_NOW, SNAP_STOP, why);
@@ -337,6 +341,18 @@ ask_token(BankChannel *channel)
 	MemoryContextSwitchTo(old);
 }
 
+/* What the token is for has been altered meanwhile: it is the token of another bank, or of another client. */
+static void
+drop_stale_token(Exchange *exchange)
+{
+	dlist_head *waiting = &exchange->channel->waiting;
+
+	while (!dlist_is_empty(waiting))
+		exchange_release(dlist_container(Exchange, node, dlist_pop_head_node(waiting)),
+						 "the channel was altered before this was sent");
+	exchange_free(exchange);
+}
+
 /* The answer to a token request has come, or has not. */
 static void
 end_token(Exchange *exchange)
@@ -350,11 +366,17 @@ end_token(Exchange *exchange)
 
 	channel->token_asked = false;
 	breaker_report(exchange->host, exchange->reply.end == HTTP_ANSWERED && exchange->reply.status < 500);
+	if (exchange->channel_version != channel->version_no)
+	{
+		MemoryContextSwitchTo(old);
+		drop_stale_token(exchange);
+		return;
+	}
 	if (exchange->reply.end != HTTP_ANSWERED)
 		end_wait(channel, OUTCOME_NOT_SENT, SNAP_UNKNOWN, psprintf("no token: %s", exchange->reply.error));
 	else
 	{
-		class = channel->protocol->read_token(&exchange->reply, &token, &life_s, &code);
+		class = channel->protocol->read_token(channel, &exchange->reply, &token, &life_s, &code);
 		if (class == SNAP_OK)
 		{
 			/* Renewed after four fifths of its life; its life is real time. */
