@@ -202,8 +202,8 @@ end
 $$;
 comment on function payout.remember_notice(text, date, text, text) is 'notes a notice down and forgets some that are older than 90 days; false when it has come before';
 
--- Reference, batch and account must be ours; amount and currency, where an item names them. An empty text names nothing, but is
--- no amount.
+-- Reference, batch and account must be ours; amount and currency, where an item names them; its code is of the bulk (20), the
+-- notice (21), or of no service (00), as in the standard's sample. An empty text names nothing, but is no amount.
 create function payout.notice_misfit(p payout.payout, p_channel_id text, p_notice jsonb, p_item jsonb) returns text
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
@@ -215,6 +215,7 @@ begin
 		when p.txid is null then 'originalPartnerReferenceNo'
 		when p.channel_id is distinct from p_channel_id or p.batch_id::text is distinct from lower((p_notice ->> 'partnerBulkId') collate "C")
 			then 'partnerBulkId'
+		when p_item ->> 'responseCode' !~ '^[0-9]{3}(00|20|21)[0-9]{2}$' then 'responseCode'
 		when p_item ->> 'beneficiaryAccountNo' is distinct from p.account_no then 'beneficiaryAccountNo'
 		when jsonb_typeof(amount) <> 'object' then 'amount'
 		when not payout.snap_same_amount(amount ->> 'value', p.amount::text) then 'amount.value'
