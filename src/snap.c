@@ -405,9 +405,8 @@ snap_read(const BankChannel *channel, const BankOrder *order, const HttpReply *r
 	const bool generic = channel->generic_service_code;
 	Jsonb *json = json_read(reply->body, reply->body_len);
 	const char *code = code_of(order->service, json);
-	const char *misfit = snap_code_fits(order->service, generic, reply->status, code)
-							 ? misfit_of(order, json)
-							 : "responseCode";
+	const char *misfit = snap_code_fits(order->service, generic, reply->status, code) ? misfit_of(order, json)
+																					  : "responseCode";
 
 	if (json == NULL)
 		answer->excerpt = psprintf("HTTP %d with a body of %zu bytes that is no JSON we read", reply->status,

@@ -284,7 +284,8 @@ snap_item_class(const char *response_code)
 
 /* The digits of a number: where they begin without leading zeros and end without those behind a point. */
 static bool
-number_digits(const char *text, const char **begin, size_t *whole, const char **fraction, size_t *fraction_len)
+number_digits(const char *text, const char **begin, size_t *whole, const char **fraction,
+			  size_t *fraction_len)
 {
 	const char *end;
 
@@ -323,8 +324,8 @@ snap_same_amount(const char *text, const char *amount)
 	size_t b_len;
 
 	return text != NULL && amount != NULL && number_digits(text, &a, &a_whole, &a_fraction, &a_len) &&
-		   number_digits(amount, &b, &b_whole, &b_fraction, &b_len) && a_whole == b_whole &&
-		   a_len == b_len && memcmp(a, b, a_whole) == 0 && memcmp(a_fraction, b_fraction, a_len) == 0;
+		   number_digits(amount, &b, &b_whole, &b_fraction, &b_len) && a_whole == b_whole && a_len == b_len &&
+		   memcmp(a, b, a_whole) == 0 && memcmp(a_fraction, b_fraction, a_len) == 0;
 }
 
 bool

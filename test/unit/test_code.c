@@ -54,8 +54,7 @@ rows(void)
 			{
 				snprintf(code, sizeof(code), "%03d%02d%02d", http, services[s], case_code);
 				right = right && snap_class(services[s], false, http, code) == expected[i].class &&
-						snap_item_class(code) ==
-							(services[s] == 20 ? expected[i].class : SNAP_UNKNOWN);
+						snap_item_class(code) == (services[s] == 20 ? expected[i].class : SNAP_UNKNOWN);
 			}
 			snprintf(code, sizeof(code), "%03d00%02d", http, case_code);
 			right = right && snap_item_class(code) == expected[i].class &&
@@ -169,13 +168,13 @@ other_services(void)
 static void
 amounts(void)
 {
-	static const char *const same[] = {"250000.00", "250000", "250000.0", "250000.000000", "0250000.00",
-									   "000250000"};
-	static const char *const other[] = {
-		"",			"250000.01", "25000.00",   "2500000",	 "250000.",	  ".00",		 "250000.001",
-		"250,000.00", "-250000",   "+250000",	 " 250000",	 "250000 ",	  "2.5e5",		 "25e4",
-		"0x3D090",	"NaN",		 "Infinity",   "250000.00.", "250000..0", "250000.00IDR", "250000\n",
-		"0",		"000",		 "1250000.00", "Ù¢"};
+	static const char *const same[] = {"250000.00",		"250000",	  "250000.0",
+									   "250000.000000", "0250000.00", "000250000"};
+	static const char *const other[] = {"",			"250000.01",  "25000.00",	"2500000",	  "250000.",
+										".00",		"250000.001", "250,000.00", "-250000",	  "+250000",
+										" 250000",	"250000 ",	  "2.5e5",		"25e4",		  "0x3D090",
+										"NaN",		"Infinity",	  "250000.00.", "250000..0",  "250000.00IDR",
+										"250000\n", "0",		  "000",		"1250000.00", "Ù¢"};
 	size_t i;
 
 	for (i = 0; i < sizeof(same) / sizeof(same[0]); i++)
