@@ -19,8 +19,8 @@
 #define ANSWERS_AVERAGED 8
 
 /*
- * After an exchange without an answer its bank gets new connections for a while, until the one that may be dead has become
- * too old for orders. (HTTP/2 does not close it for the sake of one request.)
+ * After an exchange without an answer its bank gets new connections for a while, until others that may be as dead have become
+ * too old for orders.
  */
 #define FRESH_MS 3000
 

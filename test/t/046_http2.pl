@@ -58,7 +58,7 @@ start_front();
 my $deliver = "select payout.alter_merchant('MERCHANT01', '{\"notify_url\": \"https://127.0.0.1:%d/merchant/MERCHANT01\"}')";
 $t->sql(sprintf $deliver, $front_port);
 # The path is signed as the bank sees it, which is as it was sent. With authorities of its own, and with the system's: then the
-# merchants' connections of HTTP/2 to the same place differ in nothing else.
+# merchants' connections of HTTP/2 to the same place differ in nothing else. (A message may take the bank's kind of connection.)
 $t->sql("update payout.channel set base_url = 'https://127.0.0.1:$front_port/bank'");
 for my $options ($ca, '{"ca_file": null}')
 {
@@ -68,13 +68,15 @@ for my $options ($ca, '{"ca_file": null}')
 	$t->wait_sql("select not exists (select from payout.payout where account_check <> 'matched' and state <> 'rejected')");
 	$t->sql("select payout.approve(merchant_id, txid) from payout.payout where state = 'registered'");
 	told(1) for 1 .. 10;
+	delivered();
+	is(scalar(grep { !/^h2 / } requests_at('/merchant/')), 0, 'a merchant that offers HTTP/2 gets it') if $options eq $ca;
 	$t->wait_state($_, 'paid') for @txids;
 	is(join('', map { $t->times_paid($_) } @txids), '1' x @txids, "$options: each is paid once");
 }
 delivered();
 is(scalar(requests_at('/transfer-interbank')), 40, 'each transfer went through the front once');
 is(scalar(grep { !m{^http/1\.1 } } requests_at('/bank/')), 0, 'a bank that offers HTTP/2 gets HTTP/1.1');
-is(scalar(grep { !/^h2 / } requests_at('/merchant/')), 0, 'a merchant that offers it gets HTTP/2');
+cmp_ok(scalar(grep { /^h2 / } requests_at('/merchant/')), '>', 0, 'though merchants have connections of HTTP/2 to the same place');
 $t->sql("update payout.channel set base_url = '" . $t->bank_url . "'");
 
 # Many messages share a connection, which dies under them
