@@ -130,9 +130,11 @@ read_again(Credential *credential, int fd, const struct stat *st)
 		return "does not fit into memory";
 	if (!read_all(fd, content, len))
 	{
+		int why = errno;
+
 		OPENSSL_cleanse(content, len);
 		free(content);
-		return errno != 0 ? strerror(errno) : "is being written";
+		return why != 0 ? strerror(why) : "is being written";
 	}
 	if (credential->content != NULL)
 		OPENSSL_cleanse(credential->content, credential->len);

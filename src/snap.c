@@ -394,7 +394,10 @@ read_success(const BankOrder *order, const Jsonb *json, BankAnswer *answer)
 	{
 		answer->account_name = json_text(json, "beneficiaryAccountName", NULL);
 		if (answer->account_name == NULL)
+		{
 			answer->class = SNAP_UNKNOWN;
+			answer->excerpt = "the answer has no beneficiaryAccountName";
+		}
 	}
 }
 
@@ -423,6 +426,9 @@ snap_read(const BankChannel *channel, const BankOrder *order, const HttpReply *r
 		return;
 	}
 	answer->class = snap_class(order->service, generic, reply->status, code);
+	if (answer->class == SNAP_UNKNOWN && answer->excerpt == NULL)
+		answer->excerpt = psprintf("HTTP %d, code %s", reply->status,
+								   answer->response_code != NULL ? answer->response_code : "none");
 	if (snap_not_found(order->service, generic, reply->status, code))
 		answer->status = SNAP_STATUS_NOT_FOUND;
 	else if (answer->class == SNAP_OK || answer->class == SNAP_WAIT)

@@ -164,6 +164,8 @@ $write->($own, $pem{we});
 accepted('ours is back', 'BANKC', $waiting);
 $write->($own, PayoutTest::slurp("$dir/we.crt") . PayoutTest::slurp("$dir/stranger.key"));
 $waiting = refused('the key is another\'s', 'BANKC', qr/./);
+$write->($own, PayoutTest::slurp("$dir/we.crt") . openssl('pkey', '-in', "$dir/we.key", '-aes128', '-passout', 'pass:secret'));
+refused('a key that wants a password, which nobody is asked for', 'BANKC', qr/./);
 unlink $own;
 POSIX::mkfifo($own, 0600) or die $!;
 refused('a FIFO in its place', 'BANKC', qr/client_certificate: is not a regular file/);
