@@ -82,6 +82,8 @@ C_FILES = \
 	event_loop \
 	http \
 	http_transfer \
+	http_framing \
+	http_credential \
 	http_socket \
 	http_guard \
 	http_address

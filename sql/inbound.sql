@@ -40,6 +40,9 @@ select test.call(jsonb_build_object('x-timestamp', test.stamp(), 'x-client-key',
 -- bodies: huge, deep, no JSON
 select test.call(test.headers(), repeat('x', 1048577)), test.call(test.headers(), repeat('[', 100000)), test.call(test.headers(), null), test.call(test.headers(), '');
 select left(b, 12) as body, payout.read_json(b) from unnest(array[null, '', ' ', 'x', '{', '{"a": 1', repeat('[', 33) || repeat(']', 33), '{"a": "\u0000"}', '{"a": "\ud800"}', '1e999999999', '[1]', '"' || repeat('x', 1048576) || '"']) b;
+-- a member that stands twice, at any depth, spelled in any way, with any values: no message
+select b as twice, payout.read_json(b) from unnest(array['{"a": 1, "a": 1}', '{"a": 1, "\u0061": 2}', '{"a": {"b": [{"c": 1, "c": null}]}}', '[{"a": {}, "a": {}}]', '{"a": 1, "b": 2, "a": {"a": {"x": 1}}}', '{"": 1, "": 2}']) b;
+select payout.read_json('{"a": {"a": [{"a": 1}, {"a": 1}]}, "b": ":\":", "A": 2, "a ": 3}') as each_once;
 select payout.read_json(repeat('[', 32) || repeat(']', 32)) is not null as deep_enough;
 select count(*) from payout.notice where channel_id = 'INCH';
 
@@ -94,5 +97,37 @@ select test.notice(test.bulk('I1', jsonb_build_array(test.item('I5', '2002000', 
 select test.notice(replace(test.bulk('I1', jsonb_build_array(test.item('I5'))), (test.payout('I1')).batch_id::text, payout.new_id()::text), 'F4'), test.state('I5');
 -- contrary to what was said before: disputed
 select test.notice(test.bulk('I1', jsonb_build_array(test.item('I1', '4042011'), test.item('I2'))), 'F5'), test.state('I1', 'I2');
-select external_id, bank_batch_no, items, unknown_items from payout.notice where channel_id = 'INCH' and external_id like 'F%' order by 1;
+select external_id, bank_batch_no, items, unknown_items, misfits from payout.notice where channel_id = 'INCH' and external_id like 'F%' order by 1;
+
+-- ---- an item belongs to its payout
+select test.pay('INBOUND001', 'INBANK', 'J' || i, 250000) from generate_series(1, 3) i;
+select test.send('INCH'), test.answer('J1', 'yes', 'ok', 202, '2022000');
+create function test.told(p_reference text, p_item jsonb, p_id text) returns text language plpgsql as $$
+declare
+	answer text := test.notice(test.bulk(p_reference, jsonb_build_array(p_item)), p_id);
+begin
+	return concat_ws(' ', answer, (select concat_ws(' ', n.unknown_items, n.misfits) from payout.notice n where n.channel_id = 'INCH' and n.external_id = p_id));
+end $$;
+-- what names another amount, currency or account, in any form
+select more, test.told('J1', test.item('J1', '2002000', more::jsonb), 'G' || n), test.state('J1')
+from unnest(array['{"amount": {"value": "25000.00", "currency": "IDR"}}', '{"amount": {"value": "250000.01"}}', '{"amount": {"value": "2.5e5"}}', '{"amount": {"value": "250000\t"}}', '{"amount": {"value": ""}}', '{"amount": {"value": {"a": 1}}}',
+	'{"amount": "250000.00"}', '{"amount": [250000]}', '{"amount": {"value": "250000.00", "currency": "USD"}}', '{"amount": {"value": 250000, "currency": "idr"}}', '{"currency": "USD"}', '{"beneficiaryAccountNo": "0"}', '{"beneficiaryAccountNo": null}',
+	'{"responseCode": "2001800"}', '{"responseCode": "200ab00"}', '{"responseCode": "2003600"}']) with ordinality u (more, n);
+-- the same amount, written otherwise, and the services that an item may carry
+select more, test.told('J1', test.item('J1', code, more::jsonb), 'H' || n), test.state('J1')
+from unnest(array['{"amount": {"value": "250000"}}', '{"amount": {"value": "250000.0"}}', '{"amount": {"value": 250000}}', '{"amount": {"value": 2.5e5}}', '{"amount": null}', '{"amount": {}}'],
+	array['2022000', '2020000', '2022100', '2022000', '2020000', '2022100']) with ordinality u (more, code, n);
+select test.told('J1', test.item('J1', '2002100', '{"amount": {"value": 250000.00}, "originalReferenceNo": "GOOD-1"}'), 'H9'), test.state('J1');
+-- two words of one payout: none, in either order, at any distance; the same word twice is one
+select test.notice(test.bulk('J2', jsonb_build_array(test.item('J2', '4042011'), test.item('J2', '2002000'))), 'K1'), test.state('J2');
+select test.notice(test.bulk('J2', jsonb_build_array(test.item('J2', '2002000'), test.item('J2', '4042011'))), 'K2'), test.state('J2');
+select test.notice(test.bulk('J2', jsonb_build_array(test.item('J2', '2002000'), test.item('J3', '2022000'), test.item('J2', '2022000'))), 'K3'), test.state('J2', 'J3');
+select test.notice(test.bulk('J2', jsonb_build_array(test.item('J2', '2002000'), test.item('J2', '2002000', '{"amount": {"value": "1.00"}}'))), 'K4'), test.state('J2');
+select test.notice(test.bulk('J2', jsonb_build_array(test.item('J2', '2002000'), test.item('J2', '2000000'))), 'K5'), test.state('J2');
+select external_id, items, unknown_items, misfits from payout.notice where channel_id = 'INCH' and external_id like 'K%' order by 1;
+-- numbers of the bank that are none, and later words: what is known stays
+select test.told('J1', test.item('J1', '2002000', jsonb_build_object('originalReferenceNo', r)), 'L' || n), (test.payout('J1')).bank_reference_no
+from unnest(array['', repeat('9', 65), E'a\nb\u0001', chr(127), 'é', 'OTHER-1']) with ordinality u (r, n);
+select test.told('J3', test.item('J3', '2022000', jsonb_build_object('originalReferenceNo', r)), 'M' || n), (test.payout('J3')).bank_reference_no
+from unnest(array[repeat('9', 65), E'a\tb', 'FIRST-1', '']) with ordinality u (r, n);
 select check_name, detail from payout.verify();

@@ -106,6 +106,7 @@ load(BankChannel *channel, HeapTuple row, TupleDesc desc, const char *version)
 	Jsonb *options = DatumGetJsonbPCopy(SPI_getbinval(row, desc, 6, &isnull));
 	char *encoding = json_text(options, "signature_encoding", NULL);
 	char *ms = json_text(options, "timestamp_ms", NULL);
+	char *generic = json_text(options, "generic_service_code", NULL);
 	char *mode = json_text(options, "mode", NULL);
 
 	wipe(channel->private_key);
@@ -127,6 +128,7 @@ load(BankChannel *channel, HeapTuple row, TupleDesc desc, const char *version)
 	channel->encoding =
 		encoding != NULL && strcmp(encoding, "hex") == 0 ? SNAP_ENCODING_HEX : SNAP_ENCODING_BASE64;
 	channel->timestamp_ms = ms != NULL && strcmp(ms, "true") == 0;
+	channel->generic_service_code = generic != NULL && strcmp(generic, "true") == 0;
 	channel->in_flight_max = option_int(options, "in_flight_max");
 	channel->sends_bulks = mode != NULL && strcmp(mode, "bulk") == 0;
 	channel->connect_timeout_ms = option_int(options, "connect_timeout_ms");

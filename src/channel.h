@@ -44,6 +44,7 @@ typedef struct BankChannel
 	char *client_secret;	  /* the same */
 	SnapEncoding encoding;
 	bool timestamp_ms;
+	bool generic_service_code; /* answers with service 00 are the bank's own */
 	int in_flight_max;
 	int connect_timeout_ms;
 	int request_timeout_ms;

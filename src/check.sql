@@ -104,7 +104,8 @@ $$;
 comment on function payout.believe(payout.bank_word[]) is 'moves payouts by what the bank says of them';
 
 -- Believes the bank: from a status inquiry or a notice; p_current says whether the bank speaks of our last sending.
--- Answers with the payout as it then is. The caller has locked it.
+-- Answers with the payout as it then is. The caller has locked it. What an end was reached with stays: a later word that moves
+-- nothing replaces neither code nor number.
 create function payout.apply_status(p payout.payout, p_status text, p_current boolean, p_response_code text, p_bank_reference_no text, p_reason text)
 returns payout.payout
 language plpgsql
@@ -118,7 +119,8 @@ declare
 		when p_status = 'refunded' and p.state = 'paid' then 'returned'
 		when p_status in ('failed', 'canceled') and p_current and p.state = 'paid' then 'disputed'
 		else p.state end;
-	is_open boolean := wanted = p.state and p.state in ('processing', 'suspect');
+	moves boolean := wanted <> p.state;
+	is_open boolean := not moves and p.state in ('processing', 'suspect');
 	tries integer := p.status_tries + 1;
 	misses integer := case when p_status = 'not_found' and p_current then p.not_found + 1
 		when p_status in ('not_found', 'unknown') then p.not_found else 0 end;
@@ -133,9 +135,10 @@ begin
 	end if;
 	update payout.payout u
 	set state = wanted,
-		reason = case when wanted <> u.state then left(p_reason, 300) else u.reason end,
-		response_code = coalesce(p_response_code, u.response_code),
-		bank_reference_no = coalesce(p_bank_reference_no, u.bank_reference_no),
+		reason = case when moves then left(p_reason, 300) else u.reason end,
+		response_code = case when moves or u.final_at is null then coalesce(p_response_code, u.response_code) else coalesce(u.response_code, p_response_code) end,
+		bank_reference_no = case when moves or u.final_at is null then coalesce(p_bank_reference_no, u.bank_reference_no)
+			else coalesce(u.bank_reference_no, p_bank_reference_no) end,
 		status_checked_at = clock_timestamp(),
 		status_tries = tries,
 		not_found = misses,

@@ -21,8 +21,8 @@
 #define ANSWERS_AVERAGED 8
 
 /*
- * After an exchange without an answer its bank gets new connections for a while, until the one that may be dead has become
- * too old for orders. (HTTP/2 does not close it for the sake of one request.)
+ * After an exchange without an answer its bank gets new connections for a while, until others that may be as dead have become
+ * too old for orders.
  */
 #define FRESH_MS 3000
 
@@ -54,6 +54,12 @@ exchange_new(Lane lane, BankChannel *channel)
 	exchange->claimed_ms = payout_unix_ms();
 	exchange->early = OUTCOME_NOT_SENT;
 	exchange->early_class = SNAP_UNKNOWN;
+	if (channel != NULL)
+	{
+		identifier_uuid(&exchange->attempt_id);
+		identifier_external(exchange->external_id);
+		exchange->order.external_id = exchange->external_id;
+	}
 	exchange_take_place(exchange);
 	return exchange;
 }
@@ -148,8 +154,6 @@ fill_attempt(Exchange *exchange, Columns *columns, int row)
 	bytea *digest = palloc(VARHDRSZ + EXCHANGE_DIGEST_LEN);
 	int column = 0;
 
-	identifier_uuid(&exchange->attempt_id);
-	identifier_external(exchange->external_id);
 	SET_VARSIZE(digest, VARHDRSZ + EXCHANGE_DIGEST_LEN);
 	exchange_digest(exchange, (uint8 *) VARDATA(digest));
 	columns_set_text(columns, column++, row, exchange->channel->channel_id);
@@ -380,7 +384,7 @@ end_token(Exchange *exchange)
 		end_wait(channel, OUTCOME_NOT_SENT, SNAP_UNKNOWN, psprintf("no token: %s", exchange->reply.error));
 	else
 	{
-		class = channel->protocol->read_token(&exchange->reply, &token, &life_s, &code);
+		class = channel->protocol->read_token(channel, &exchange->reply, &token, &life_s, &code);
 		if (class == SNAP_OK)
 		{
 			/* Renewed after four fifths of its life; its life is real time. */

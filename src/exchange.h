@@ -26,7 +26,7 @@ typedef struct Exchange
 	BankChannel *channel; /* NULL: notify */
 	int channel_version;  /* that it was written for */
 	int64 claimed_ms;
-	pg_uuid_t attempt_id;
+	pg_uuid_t attempt_id;		 /* with a bank: from the beginning, like its external id */
 	struct ExchangeClaim *claim; /* that wrote the attempt; NULL: none */
 	struct GatePass *pass;		 /* under which it may leave, see gate.h */
 	char external_id[EXTERNAL_ID_SIZE];

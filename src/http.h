@@ -16,10 +16,10 @@ typedef struct HttpRequest
 	int connect_timeout_ms;			/* > 0; name look-up, TCP and TLS together */
 	int request_timeout_ms;			/* > 0; the whole exchange */
 	size_t reply_bytes_max;			/* > 0; a longer body ends the exchange as HTTP_UNKNOWN */
-	const char *ca_file;			/* PEM; NULL: the authorities of the system */
-	const char *client_certificate; /* PEM with certificate and key; NULL: none */
+	const char *ca_file;			/* PEM, read now; NULL: the authorities of the system */
+	const char *client_certificate; /* PEM with certificate and key, read now; NULL: none */
 	bool money;						/* must never be sent twice without a decision of the caller */
-	bool exact;						/* must never take another request's answer for its own */
+	bool exact;						/* must never take another request's answer for its own; HTTP/1.1 */
 	bool fresh;						/* on a new connection */
 
 	/*

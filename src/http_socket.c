@@ -2,17 +2,18 @@
  * http_socket.c
  *	  The sockets of the HTTP client.
  *
- * Owns the list of those that are open. libcurl (7.88) takes a kept connection for good when bytes wait in it, and reads
- * them as the answer to the next request. What waits may be a second answer to an earlier one, or the server's farewell.
- * So who must not mistake an answer asks here first. libcurl does not say which socket a transfer has, but which ends its
- * connection has.
+ * Owns the table of those that are open. libcurl (7.88) takes a kept connection for good when bytes wait in it, and reads
+ * them as the answer to the next request; those of a new connection as well. What waits may be a second answer to an earlier
+ * request, the server's farewell, or an answer that was never asked for. So who must not mistake an answer asks here first.
+ * libcurl does not say which socket a transfer has, but which ends its connection has.
  *
- * Never reads a socket, never raises an error, never uses palloc.
+ * Never takes a byte from a connection, never raises an error, never uses palloc.
  */
 #include "postgres.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -20,32 +21,53 @@
 
 #include "http_socket.h"
 
-/* More than the server's limit on descriptors lets us have at one moment. */
-#define SOCKETS_MAX 1024
+#define SOCKETS_FIRST 64
 
 typedef struct OpenSocket
 {
 	curl_socket_t fd;
-	bool connected; /* what follows is known */
+	const void *opener; /* of a socket that is not connected; never looked into */
+	bool connected;		/* what follows is known */
 	int remote_port;
 	int local_port;
 	char remote_address[INET6_ADDRSTRLEN];
 	char local_address[INET6_ADDRSTRLEN];
 } OpenSocket;
 
-static OpenSocket sockets[SOCKETS_MAX];
+static OpenSocket *sockets = NULL;
 static int socket_count = 0;
+static int sockets_size = 0;
+
+/* Makes room for one more. */
+static bool
+have_room(void)
+{
+	int size = sockets_size == 0 ? SOCKETS_FIRST : sockets_size * 2;
+	OpenSocket *grown;
+
+	if (socket_count < sockets_size)
+		return true;
+	grown = realloc(sockets, size * sizeof(OpenSocket));
+	if (grown == NULL)
+		return false;
+	sockets = grown;
+	sockets_size = size;
+	return true;
+}
 
 curl_socket_t
-http_socket_open(const struct curl_sockaddr *address)
+http_socket_open(const struct curl_sockaddr *address, const void *opener)
 {
-	curl_socket_t fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+	curl_socket_t fd;
 
-	if (fd >= 0 && socket_count < SOCKETS_MAX)
-	{
-		memset(&sockets[socket_count], 0, sizeof(OpenSocket));
-		sockets[socket_count++].fd = fd;
-	}
+	if (!have_room())
+		return CURL_SOCKET_BAD;
+	fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+	if (fd < 0)
+		return CURL_SOCKET_BAD;
+	memset(&sockets[socket_count], 0, sizeof(OpenSocket));
+	sockets[socket_count].fd = fd;
+	sockets[socket_count++].opener = opener;
 	return fd;
 }
 
@@ -77,13 +99,13 @@ local_port_of(curl_socket_t fd)
 }
 
 void
-http_socket_connected(const HttpEnds *ends)
+http_socket_connected(const HttpEnds *ends, const void *opener)
 {
 	for (int i = 0; i < socket_count; i++)
 	{
 		OpenSocket *open = &sockets[i];
 
-		if (open->connected || local_port_of(open->fd) != ends->local_port)
+		if (open->connected || open->opener != opener || local_port_of(open->fd) != ends->local_port)
 			continue;
 		open->connected = true;
 		open->remote_port = ends->remote_port;
@@ -132,17 +154,49 @@ speaks_http2(const SSL *tls)
 	return len == 2 && memcmp(name, "h2", 2) == 0;
 }
 
+/*
+ * Whether a TLS connection that no request has used yet holds no data for us. Behind the handshake a server may have sent
+ * tickets and the like, so the socket alone does not tell: OpenSSL reads on, and keeps the data that it finds for the one who
+ * asks next. It reads from the socket itself, as libcurl's own layer between the two works within libcurl's calls alone.
+ */
+static bool
+new_tls_is_quiet(SSL *tls, curl_socket_t fd)
+{
+	BIO *reads = SSL_get_rbio(tls);
+	BIO *writes = SSL_get_wbio(tls);
+	BIO *direct = BIO_new_socket(fd, BIO_NOCLOSE);
+	bool quiet;
+	char byte;
+	int got;
+
+	if (direct == NULL || reads == NULL || writes == NULL)
+	{
+		BIO_free(direct);
+		return false;
+	}
+	BIO_up_ref(reads);
+	BIO_up_ref(writes);
+	SSL_set_bio(tls, direct, direct);
+	ERR_clear_error();
+	got = SSL_peek(tls, &byte, 1);
+	quiet = got <= 0 && SSL_get_error(tls, got) == SSL_ERROR_WANT_READ;
+	ERR_clear_error();
+	SSL_set0_rbio(tls, reads);
+	SSL_set0_wbio(tls, writes);
+	return quiet;
+}
+
 bool
-http_socket_is_quiet(CURL *easy, const HttpEnds *ends)
+http_socket_is_quiet(CURL *easy, const HttpEnds *ends, bool is_new)
 {
 	const OpenSocket *open = find(ends);
 	SSL *tls = tls_of(easy);
 	struct pollfd waiting;
 
-	if (open == NULL)
+	if (open == NULL || (tls != NULL && speaks_http2(tls)))
 		return false;
-	if (tls != NULL && speaks_http2(tls))
-		return true;
+	if (tls != NULL && is_new)
+		return new_tls_is_quiet(tls, open->fd);
 	waiting = (struct pollfd){.fd = open->fd, .events = POLLIN};
 	return poll(&waiting, 1, 0) == 0 && (tls == NULL || SSL_pending(tls) == 0);
 }

@@ -17,19 +17,19 @@ typedef struct HttpEnds
 	int local_port;
 } HttpEnds;
 
-/* Opens a socket for an address that libcurl is about to connect to; CURL_SOCKET_BAD when it cannot. */
-extern curl_socket_t http_socket_open(const struct curl_sockaddr *address);
+/* Opens a socket for an address that libcurl is about to connect to for the opener; CURL_SOCKET_BAD when it cannot. */
+extern curl_socket_t http_socket_open(const struct curl_sockaddr *address, const void *opener);
 
 /* For CURLOPT_CLOSESOCKETFUNCTION. */
 extern int http_socket_close(void *user_data, curl_socket_t fd);
 
-/* The connection with these ends has been made with one of the sockets opened since the last call. */
-extern void http_socket_connected(const HttpEnds *ends);
+/* The connection with these ends has been made with one of the sockets that were opened for the opener. */
+extern void http_socket_connected(const HttpEnds *ends, const void *opener);
 
 /*
- * Whether nothing has arrived on a kept connection that the next request would take for its answer. HTTP/2 tells answers
- * apart by itself. False also when the connection is not known here.
+ * Whether nothing has arrived on a connection that the next request would take for its answer. is_new: no request has used it.
+ * False also when the connection is not known here, or speaks HTTP/2, where no bytes tell.
  */
-extern bool http_socket_is_quiet(CURL *easy, const HttpEnds *ends);
+extern bool http_socket_is_quiet(CURL *easy, const HttpEnds *ends, bool is_new);
 
 #endif /* PAYOUT_HTTP_SOCKET_H */

@@ -9,6 +9,7 @@
 #include <curl/curl.h>
 
 #include "http.h"
+#include "http_framing.h"
 
 typedef struct HttpTransfer
 {
@@ -34,7 +35,9 @@ typedef struct HttpTransfer
 	bool address_refused;
 	bool may_have_left; /* libcurl was let go on to write the request */
 	bool repeat_refused;
-	bool bytes_waited; /* in the kept connection, before the request */
+	bool bytes_waited; /* in the connection, before the request */
+	bool surplus;	   /* bytes came behind the answer */
+	HttpFraming framing;
 	bool body_too_large;
 	bool headers_too_large;
 	char curl_error[CURL_ERROR_SIZE];

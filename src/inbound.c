@@ -23,6 +23,7 @@
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(payout_snap_item_class);
+PG_FUNCTION_INFO_V1(payout_snap_same_amount);
 PG_FUNCTION_INFO_V1(payout_snap_time);
 PG_FUNCTION_INFO_V1(payout_bank_client_valid);
 PG_FUNCTION_INFO_V1(payout_issue_token);
@@ -44,6 +45,13 @@ Datum
 payout_snap_item_class(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_TEXT_P(cstring_to_text(snap_class_name(snap_item_class(argument(fcinfo, 0)))));
+}
+
+/* snap_same_amount(value, amount): see inbound.sql. */
+Datum
+payout_snap_same_amount(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(snap_same_amount(argument(fcinfo, 0), argument(fcinfo, 1)));
 }
 
 /* snap_time(value): see inbound.sql. */

@@ -11,6 +11,7 @@ create table payout.notice (
 	batch_id text,
 	items integer not null default 0,
 	unknown_items integer not null default 0,
+	misfits text check (length(misfits) <= 500),
 	signature_digest bytea not null,
 	primary key (channel_id, day, external_id),
 	unique (channel_id, signature_digest)
@@ -18,15 +19,20 @@ create table payout.notice (
 comment on table payout.notice is 'notices received from banks in the last 90 days; its keys refuse a repeated X-EXTERNAL-ID of the same day, and a repeated signature';
 comment on column payout.notice.day is 'the day in Jakarta of the X-TIMESTAMP, which is signed: a repeat after midnight is of the same day';
 comment on column payout.notice.signature_digest is 'SHA-256 of the X-SIGNATURE: the external id itself is not signed, so a repeat could carry another';
-comment on column payout.notice.unknown_items is 'items that match no payout of ours in reference, batch, amount and account';
+comment on column payout.notice.unknown_items is 'items that are no word: they match no payout of ours in reference, batch, amount, currency and account, or another item of the notice says something else of the same payout';
+comment on column payout.notice.misfits is 'of those, by number in the notice, what did not fit: the name of a member, or "contradiction"; cut to 500 characters; null where all fitted';
 
 create function payout.read_json(body text) returns jsonb
 language c immutable parallel safe as 'MODULE_PATHNAME', 'payout_read_json';
-comment on function payout.read_json(text) is 'the body as jsonb; null when it is not JSON, larger than 1 MiB or nested deeper than 32';
+comment on function payout.read_json(text) is 'the body as jsonb; null when it is not JSON, larger than 1 MiB, nested deeper than 32, or names a member of an object twice';
 
 create function payout.snap_item_class(response_code text) returns text
 language c immutable parallel safe as 'MODULE_PATHNAME', 'payout_snap_item_class';
-comment on function payout.snap_item_class(text) is 'ok, wait, fail, later, auth, stop or unknown: what an item''s SNAP response code means for its money';
+comment on function payout.snap_item_class(text) is 'ok, wait, fail, later, auth, stop or unknown: what an item''s SNAP response code means for its money; unknown for a service other than 20, 21 and 00';
+
+create function payout.snap_same_amount(value text, amount text) returns boolean
+language c immutable strict parallel safe as 'MODULE_PATHNAME', 'payout_snap_same_amount';
+comment on function payout.snap_same_amount(text, text) is 'whether a value in a bank''s message is this amount as a number: digits, or digits, a point and digits; null for null';
 
 create function payout.snap_time(value text) returns timestamptz
 language c immutable parallel safe as 'MODULE_PATHNAME', 'payout_snap_time';
@@ -87,7 +93,9 @@ begin
 		or octet_length(coalesce(p_body, '')) > 1048576 then
 		return payout.snap_answer(service, 400, '00', 'Bad Request');
 	end if;
-	select coalesce(jsonb_object_agg(lower(h.key), h.value), '{}'), count(*) <> count(distinct lower(h.key)) into header, ambiguous
+	-- Letters of ASCII: what lower() makes of others, and of "I", depends on the database's locale.
+	select coalesce(jsonb_object_agg(lower(h.key collate "C"), h.value), '{}'), count(*) <> count(distinct lower(h.key collate "C"))
+	into header, ambiguous
 	from jsonb_each_text(p_headers) h where h.value is not null;
 	select n into missing
 	from unnest(case service when '73' then '{x-timestamp,x-client-key,x-signature}'::text[]
@@ -136,6 +144,7 @@ declare
 	token text := regexp_replace(p_header ->> 'authorization', '^[Bb]earer +', '');
 	notice jsonb;
 	given_id text := p_header ->> 'x-external-id';
+	applied record;
 	signed_on date := payout.jakarta_day(payout.snap_time(p_header ->> 'x-timestamp'));
 begin
 	if not coalesce(payout.is_text(given_id, 1, 64, 'visible'), false) then
@@ -156,10 +165,11 @@ begin
 	elsif jsonb_array_length(notice -> 'bulkObject') > 10000 then
 		return payout.snap_answer('21', 400, '01', 'Invalid Field Format bulkObject');
 	end if;
+	select * into strict applied from payout.apply_notice(p_channel_id, notice);
 	update payout.notice n
 	set bank_batch_no = notice ->> 'bulkId', batch_id = notice ->> 'partnerBulkId',
 		items = jsonb_array_length(notice -> 'bulkObject'),
-		unknown_items = payout.apply_notice(p_channel_id, notice)
+		unknown_items = applied.unknown_items, misfits = applied.misfits
 	where n.channel_id = p_channel_id and n.day = signed_on and n.external_id = given_id;
 	return payout.snap_answer('21', 200, '00', 'Successful',
 		jsonb_build_object('bulkId', notice ->> 'bulkId', 'partnerBulkId', notice ->> 'partnerBulkId'));
@@ -176,7 +186,7 @@ as $$
 begin
 	-- A signature in hex may be written in either case.
 	insert into payout.notice (channel_id, day, external_id, signature_digest)
-	values (p_channel_id, p_day, p_external_id, sha256(convert_to(lower(p_signature), 'UTF8')))
+	values (p_channel_id, p_day, p_external_id, sha256(convert_to(lower(p_signature collate "C"), 'UTF8')))
 	on conflict do nothing;
 	if not found then
 		return false;
@@ -192,32 +202,64 @@ end
 $$;
 comment on function payout.remember_notice(text, date, text, text) is 'notes a notice down and forgets some that are older than 90 days; false when it has come before';
 
-create function payout.apply_notice(p_channel_id text, p_notice jsonb) returns integer
+-- Reference, batch and account must be ours; amount and currency, where an item names them; its code is of the bulk (20), the
+-- notice (21), or of no service (00), as in the standard's sample. An empty text names nothing, but is no amount.
+create function payout.notice_misfit(p payout.payout, p_channel_id text, p_notice jsonb, p_item jsonb) returns text
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	amount jsonb := nullif(p_item -> 'amount', 'null');
+begin
+	return case
+		when p.txid is null then 'originalPartnerReferenceNo'
+		when p.channel_id is distinct from p_channel_id or p.batch_id::text is distinct from lower((p_notice ->> 'partnerBulkId') collate "C")
+			then 'partnerBulkId'
+		when p_item ->> 'responseCode' !~ '^[0-9]{3}(00|20|21)[0-9]{2}$' then 'responseCode'
+		when p_item ->> 'beneficiaryAccountNo' is distinct from p.account_no then 'beneficiaryAccountNo'
+		when jsonb_typeof(amount) <> 'object' then 'amount'
+		when not payout.snap_same_amount(amount ->> 'value', p.amount::text) then 'amount.value'
+		when nullif(amount ->> 'currency', '') <> p.currency then 'amount.currency'
+		when nullif(p_item ->> 'currency', '') <> p.currency then 'currency' end;
+end
+$$;
+comment on function payout.notice_misfit(payout.payout, text, jsonb, jsonb) is 'the first member of a notice''s item that does not fit the payout that it names; null where all fit';
+
+create function payout.apply_notice(p_channel_id text, p_notice jsonb, out unknown_items integer, out misfits text)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
 	words payout.bank_word[];
+	told integer;
 begin
-	-- Reference, batch, account and, where given, the amount must be ours: a notice for another order is none.
+	-- Items that say something else of one payout than others do are no word, whichever comes first; equal ones are one.
 	with item as materialized (
-		select i ->> 'originalPartnerReferenceNo' as txid, i ->> 'responseCode' as code, left(i ->> 'responseMessage', 150) as message,
-			left(i ->> 'originalReferenceNo', 64) as bank_reference_no, i ->> 'beneficiaryAccountNo' as account_no, i #>> '{amount,value}' as amount
-		from jsonb_array_elements(p_notice -> 'bulkObject') i),
+		select x.n, x.i, x.i ->> 'originalPartnerReferenceNo' as txid, x.i ->> 'responseCode' as code,
+			case payout.snap_item_class(x.i ->> 'responseCode') when 'ok' then 'paid' when 'fail' then 'failed' when 'wait' then 'pending' else 'unknown' end as status
+		from jsonb_array_elements(p_notice -> 'bulkObject') with ordinality x (i, n)),
 	ours as materialized (
-		select p.merchant_id, i.*
-		from (select x.* from item x order by x.txid) i,
-		lateral (select q.* from payout.payout q where q.merchant_id = left(i.txid, 10) and q.txid = i.txid for no key update) p
-		where (p.channel_id, p.batch_id::text, p.account_no, p.amount::text) is not distinct from
-			  (p_channel_id, lower(p_notice ->> 'partnerBulkId'), i.account_no, coalesce(i.amount, p.amount::text)))
-	select array_agg(row(o.merchant_id, o.txid,
-		case payout.snap_item_class(o.code) when 'ok' then 'paid' when 'fail' then 'failed' when 'wait' then 'pending' else 'unknown' end,
-		null, o.code, o.bank_reference_no, concat_ws(' ', 'notice:', o.code, o.message))::payout.bank_word)
-	into words
-	from ours o;
+		select q.*
+		from (select distinct x.txid from item x order by x.txid) i,
+		lateral (select q.* from payout.payout q where q.merchant_id = left(i.txid, 10) and q.txid = i.txid for no key update) q),
+	fitted as (
+		select x.*, o.merchant_id, payout.notice_misfit(o, p_channel_id, p_notice, x.i) as misfit
+		from item x left join ours o on o.txid = x.txid),
+	judged as (
+		select f.*, coalesce(f.misfit, case when min(f.status) over same <> max(f.status) over same or count(f.misfit) over same > 0 then 'contradiction' end) as fault,
+			row_number() over (partition by f.txid order by f.n) as nth
+		from fitted f window same as (partition by f.txid))
+	select array_agg(row(j.merchant_id, j.txid, j.status, null, j.code,
+			case when payout.is_text(j.i ->> 'originalReferenceNo', 1, 64, 'visible') then j.i ->> 'originalReferenceNo' end,
+			concat_ws(' ', 'notice:', j.code, left(j.i ->> 'responseMessage', 150)))::payout.bank_word order by j.txid)
+			filter (where j.fault is null and j.nth = 1),
+		count(*) filter (where j.fault is null),
+		left(string_agg(j.n || ': ' || j.fault, ', ' order by j.n), 500)
+	into words, told, misfits
+	from judged j;
 	perform payout.believe(words);
-	return jsonb_array_length(p_notice -> 'bulkObject') - coalesce(cardinality(words), 0);
+	unknown_items := jsonb_array_length(p_notice -> 'bulkObject') - told;
 end
 $$;
-comment on function payout.apply_notice(text, jsonb) is 'believes a verified notice of a bulk; the count of items that match no payout';
+comment on function payout.apply_notice(text, jsonb) is 'believes a verified notice of a bulk; the count of items that are no word, and what did not fit in them';

@@ -3,6 +3,8 @@
  *
  * PostgreSQL's own jsonb input does the work. It reports bad input by raising; here that is caught at once. This is
  * sound without a subtransaction because the input functions touch nothing but memory: no lock, no buffer, no table.
+ *
+ * A member that stands twice makes the whole text unreadable: jsonb would keep the last one in silence.
  */
 #include "postgres.h"
 
@@ -18,6 +20,21 @@
 #include "utils/memutils.h"
 
 PG_FUNCTION_INFO_V1(payout_read_json);
+
+/* The number of members of all objects within. */
+static size_t
+count_keys(Jsonb *json)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&json->root);
+	JsonbIteratorToken token;
+	JsonbValue value;
+	size_t count = 0;
+
+	while ((token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
+		if (token == WJB_KEY)
+			count++;
+	return count;
+}
 
 Jsonb *
 json_read(const char *body, size_t size)
@@ -49,7 +66,8 @@ json_read(const char *body, size_t size)
 	}
 	PG_END_TRY();
 	pfree(copy);
-	return json;
+	/* jsonb keeps one of the members that have the same name */
+	return json != NULL && count_keys(json) == json_member_count(body, size) ? json : NULL;
 }
 
 static char *
@@ -68,26 +86,54 @@ scalar_text(const JsonbValue *value)
 	}
 }
 
-char *
-json_text(const Jsonb *json, ...)
+/*
+ * The value at the path; NULL when there is none. *astray (may be NULL) is set where the way to it ends at a value that is
+ * neither an object nor null.
+ */
+static JsonbValue *
+value_at(const Jsonb *json, va_list path, bool *astray)
 {
 	JsonbContainer *container =
 		json != NULL && JB_ROOT_IS_OBJECT(json) ? (JsonbContainer *) &json->root : NULL;
 	JsonbValue *value = NULL;
 	const char *name;
-	va_list path;
 
-	va_start(path, json);
 	while ((name = va_arg(path, const char *)) != NULL)
 	{
+		if (astray != NULL && container == NULL && value != NULL && value->type != jbvNull)
+			*astray = true;
 		value = container != NULL ? getKeyJsonValueFromContainer(container, name, (int) strlen(name), NULL)
 								  : NULL;
 		container = value != NULL && value->type == jbvBinary && JsonContainerIsObject(value->val.binary.data)
 						? value->val.binary.data
 						: NULL;
 	}
+	return value;
+}
+
+char *
+json_text(const Jsonb *json, ...)
+{
+	JsonbValue *value;
+	va_list path;
+
+	va_start(path, json);
+	value = value_at(json, path, NULL);
 	va_end(path);
 	return value != NULL ? scalar_text(value) : NULL;
+}
+
+bool
+json_names(const Jsonb *json, ...)
+{
+	bool astray = false;
+	JsonbValue *value;
+	va_list path;
+
+	va_start(path, json);
+	value = value_at(json, path, &astray);
+	va_end(path);
+	return astray || (value != NULL && value->type != jbvNull);
 }
 
 /* read_json(body): jsonb, or null for what json_read() refuses. */

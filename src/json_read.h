@@ -12,12 +12,16 @@
 
 /*
  * The text as jsonb in the current memory context; NULL when it is no JSON, not valid in the server's encoding, longer
- * than JSON_BYTES_MAX, nested deeper than JSON_DEPTH_MAX, or holds what jsonb cannot (a NUL, a number out of range).
+ * than JSON_BYTES_MAX, nested deeper than JSON_DEPTH_MAX, holds what jsonb cannot (a NUL, a number out of range), or has
+ * an object that names a member twice: whoever looks at the other one than we do reads another message (RFC 8259, 4).
  * Raises nothing but out of memory.
  */
 extern Jsonb *json_read(const char *body, size_t size);
 
 /* The scalar at the path (names, ended by NULL) as palloc'ed text; NULL when there is none, or it is null or no scalar. */
 extern char *json_text(const Jsonb *json, ...);
+
+/* Whether there is anything at the path but null, or something else than an object on the way to it. */
+extern bool json_names(const Jsonb *json, ...);
 
 #endif /* PAYOUT_JSON_READ_H */

@@ -76,7 +76,8 @@ read_end(Exchange *exchange, BankAnswer *answer, bool *wait)
 	if (reply->end == HTTP_ANSWERED)
 	{
 		exchange->channel->protocol->read(exchange->channel, &exchange->order, reply, answer);
-		if (answer->class == SNAP_AUTH)
+		/* whatever else the answer says: another token costs one request, a dead one would be used to its end */
+		if (answer->class == SNAP_AUTH || reply->status == 401)
 			channel_drop_token(exchange->channel);
 		return outcome_of(true, true, answer->class, exchange->order.item_count == 1, wait);
 	}

@@ -36,6 +36,7 @@ typedef struct BankOrder
 {
 	BankCall call;
 	int service;
+	const char *external_id; /* of this request */
 	BankItem *items;
 	int item_count;
 	char *batch_id;
@@ -79,9 +80,13 @@ typedef struct Protocol
 	bool (*ask_token)(const BankChannel *channel, BankRequest *request, List **headers, char **error);
 
 	/* Reads the answer to it: the token and its life in seconds, or the class of the refusal. */
-	SnapClass (*read_token)(const HttpReply *reply, char **token, int *life_s, char **response_code);
+	SnapClass (*read_token)(const BankChannel *channel, const HttpReply *reply, char **token, int *life_s,
+							char **response_code);
 
-	/* Reads the answer to an order. Never raises on hostile bytes. The reply has ended as HTTP_ANSWERED. */
+	/*
+	 * Reads the answer to an order. Never raises on hostile bytes. The reply has ended as HTTP_ANSWERED. What does not
+	 * belong to the order is of class UNKNOWN, and the excerpt says why.
+	 */
 	void (*read)(const BankChannel *channel, const BankOrder *order, const HttpReply *reply,
 				 BankAnswer *answer);
 } Protocol;

@@ -173,6 +173,7 @@ insert into payout.option_definition (scope, name, kind, minimum, maximum, choic
 	('channel', 'request_timeout_ms', 'integer', 10, 600000, null, '30000', 'a whole request'),
 	('channel', 'signature_encoding', 'choice', null, null, '{base64,hex}', '"base64"', 'how signatures are written'),
 	('channel', 'timestamp_ms', 'boolean', null, null, null, 'false', 'X-TIMESTAMP with milliseconds'),
+	('channel', 'generic_service_code', 'boolean', null, null, null, 'false', 'the bank may write 00 for the service in its response codes; any other service than the one that was asked is never believed'),
 	('channel', 'path_prefix', 'text', 0, 200, null, '"/v1.0"', 'between base_url and the service''s path'),
 	('channel', 'signed_path_prefix', 'text', 0, 200, null, null, 'the same in the text that is signed, where the bank wants another (default: the path of the URL)'),
 	('channel', 'status_delay_s', 'integer', 0, 86400, null, '10', 'earliest status inquiry after a transfer was sent'),

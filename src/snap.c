@@ -4,6 +4,15 @@
  * Fields, lengths and codes: SNAP data and security standard v1.0.2 (ASPI): services 73, 15, 16, 17, 18, 20, 36.
  * A body is written once, as compact JSON in UTF-8; the same bytes are digested, signed and sent. Answers are hostile
  * input: whatever cannot be trusted becomes class "unknown".
+ *
+ * An answer belongs to its question. The service in its response code must be the one that was asked, and each member that
+ * names what was asked must name the same: reference, amount (as a number), currency, account. One that does not makes the
+ * answer "unknown", whatever it says, and the excerpt names it. An account inquiry has a reference of its own, so that its
+ * answer fits no transfer of the same payout.
+ *
+ * A success that names no reference is believed: in the answers of 15 to 20 the standard makes it optional, and banks leave
+ * it out. What ties it to its question then are the service, the account that 17 and 18 must name, and the connection, whose
+ * framing must leave no doubt where an answer begins and ends (http_transfer.c).
  */
 #include "postgres.h"
 
@@ -156,7 +165,7 @@ write_status(StringInfo body, const BankOrder *order)
 static void
 write_account_check(StringInfo body, const BankOrder *order)
 {
-	put(body, "partnerReferenceNo", order->items[0].txid, 64);
+	put(body, "partnerReferenceNo", order->external_id, 64);
 	if (order->service == 16)
 		put(body, "beneficiaryBankCode", order->items[0].wire_code, 11);
 	put(body, "beneficiaryAccountNo", order->items[0].account_no, 34);
@@ -262,28 +271,43 @@ snap_ask_token(const BankChannel *channel, BankRequest *request, List **headers,
 	return true;
 }
 
-/* A response code that may be stored: at most 7 letters and digits; else NULL. */
-static char *
-clean_code(char *code)
+/* The answer's response code as it stands; NULL: none. */
+static const char *
+code_of(int service, const Jsonb *json)
 {
-	if (code == NULL || strlen(code) > 7)
-		return NULL;
-	for (char *c = code; *c != '\0'; c++)
-		if (!isalnum((unsigned char) *c))
-			return NULL;
+	char *code = json_text(json, "responseCode", NULL);
+
+	if (code == NULL)
+		return json_names(json, "responseCode", NULL) ? "" : NULL;
+	if (mutation("service_digits_ignored") && strlen(code) == 7)
+		return psprintf("%.3s%02d%s", code, service, code + 5);
 	return code;
 }
 
+/* A response code that may be stored: at most 7 letters and digits; else NULL. */
+static char *
+clean_code(const char *code)
+{
+	if (code == NULL || *code == '\0' || strlen(code) > 7)
+		return NULL;
+	for (const char *c = code; *c != '\0'; c++)
+		if (!isalnum((unsigned char) *c))
+			return NULL;
+	return pstrdup(code);
+}
+
 static SnapClass
-snap_read_token(const HttpReply *reply, char **token, int *life_s, char **response_code)
+snap_read_token(const BankChannel *channel, const HttpReply *reply, char **token, int *life_s,
+				char **response_code)
 {
 	Jsonb *json = json_read(reply->body, reply->body_len);
 	char *text = json_text(json, "accessToken", NULL);
 	char *life = json_text(json, "expiresIn", NULL);
+	const char *code = code_of(73, json);
 	SnapClass class;
 
-	*response_code = clean_code(json_text(json, "responseCode", NULL));
-	class = snap_class(73, reply->status, *response_code);
+	*response_code = clean_code(code);
+	class = snap_class(73, channel->generic_service_code, reply->status, code);
 	if (class != SNAP_OK)
 		return class;
 	if (text == NULL || *text == '\0' || strlen(text) > TOKEN_LEN_MAX)
@@ -298,86 +322,117 @@ snap_read_token(const HttpReply *reply, char **token, int *life_s, char **respon
 	return SNAP_OK;
 }
 
-/* An answer must not speak of something else: true when the field is missing or as expected. */
-static bool
-echoes(const char *got, const char *expected)
+/* What an answer may name of its question. */
+typedef struct Echo
 {
-	return got == NULL || *got == '\0' || strcmp(got, expected) == 0;
+	const char *name;
+	const char *inner;	  /* within the object of that name; NULL: the member itself */
+	const char *expected; /* NULL: whatever it is */
+	bool is_amount;
+} Echo;
+
+/* True where the answer does not name the member, or names what was asked. A text that is empty names nothing. */
+static bool
+fits(const Jsonb *json, const Echo *echo)
+{
+	char *got;
+
+	if (echo->expected == NULL)
+		return true;
+	got = json_text(json, echo->name, echo->inner, NULL);
+	if (got == NULL)
+		return !json_names(json, echo->name, echo->inner, NULL);
+	if (echo->is_amount)
+		return snap_same_amount(got, echo->expected);
+	return *got == '\0' || strcmp(got, echo->expected) == 0;
 }
 
-/*
- * "Not found" may lead to a resend, so a code that contradicts the status line (a proxy's, a garbled answer's) is
- * not believed here either.
- */
-static void
-read_status(const BankOrder *order, int http_status, const Jsonb *json, BankAnswer *answer)
+/* The first member of the answer that does not fit the order; NULL: all do that it names. */
+static const char *
+misfit_of(const BankOrder *order, const Jsonb *json)
 {
 	const BankItem *item = &order->items[0];
+	const bool is_status = order->call == CALL_STATUS;
+	const bool is_bulk = order->call == CALL_BULK;
+	const char *reference = order->call == CALL_ACCOUNT_CHECK ? order->external_id : item->txid;
+	const char *service = is_status ? psprintf("%02d", order->original_service) : NULL;
+	const Echo echoes[] = {
+		{"partnerBulkId", NULL, is_bulk ? order->batch_id : NULL, false},
+		{"partnerReferenceNo", NULL, is_status || is_bulk ? NULL : reference, false},
+		{"originalPartnerReferenceNo", NULL, is_status ? reference : NULL, false},
+		{"originalExternalId", NULL, is_status ? order->original_external_id : NULL, false},
+		{"serviceCode", NULL, service, false},
+		{"beneficiaryAccountNo", NULL, is_bulk ? NULL : item->account_no, false},
+		{"amount", "value", is_bulk ? NULL : item->amount, true},
+		{"amount", "currency", is_bulk ? NULL : "IDR", false},
+		{"currency", NULL, "IDR", false},
+	};
 
-	answer->status = SNAP_STATUS_UNKNOWN;
-	if (http_status == 404 && answer->response_code != NULL && strlen(answer->response_code) == 7 &&
-		strncmp(answer->response_code, "404", 3) == 0 && strcmp(answer->response_code + 5, "01") == 0)
-		answer->status = SNAP_STATUS_NOT_FOUND;
-	if (answer->class != SNAP_OK)
-		return;
-	if (echoes(json_text(json, "originalPartnerReferenceNo", NULL), item->txid) &&
-		echoes(json_text(json, "amount", "value", NULL), item->amount) &&
-		echoes(json_text(json, "beneficiaryAccountNo", NULL), item->account_no))
-		answer->status = snap_status(json_text(json, "latestTransactionStatus", NULL));
-	else
-		answer->excerpt = "the answer speaks of another transfer";
-	answer->reference_no = json_text(json, "originalReferenceNo", NULL);
-}
-
-/* Whether the answer names the order that was sent, as far as it names any. */
-static bool
-is_of(const BankOrder *order, const Jsonb *json)
-{
-	const char *expected = order->call == CALL_BULK ? order->batch_id : order->items[0].txid;
-	const char *echoed =
-		json_text(json, order->call == CALL_BULK ? "partnerBulkId" : "partnerReferenceNo", NULL);
-
-	return echoes(echoed, expected) &&
-		   (order->call != CALL_ACCOUNT_CHECK ||
-			echoes(json_text(json, "beneficiaryAccountNo", NULL), order->items[0].account_no));
+	for (int i = 0; i < (int) lengthof(echoes); i++)
+		if (!fits(json, &echoes[i]))
+			return echoes[i].inner != NULL ? psprintf("%s.%s", echoes[i].name, echoes[i].inner)
+										   : echoes[i].name;
+	return NULL;
 }
 
 static void
 read_success(const BankOrder *order, const Jsonb *json, BankAnswer *answer)
 {
-	answer->reference_no = json_text(json, order->call == CALL_BULK ? "bulkId" : "referenceNo", NULL);
+	static const char *const reference_names[] = {
+		[CALL_ACCOUNT_CHECK] = "referenceNo",
+		[CALL_TRANSFER] = "referenceNo",
+		[CALL_BULK] = "bulkId",
+		[CALL_STATUS] = "originalReferenceNo",
+	};
+	char *reference = json_text(json, reference_names[order->call], NULL);
+
+	if (snap_is_reference(reference))
+		answer->reference_no = reference;
+	if (order->call == CALL_STATUS && answer->class == SNAP_OK)
+		answer->status = snap_status(json_text(json, "latestTransactionStatus", NULL));
 	if (order->call == CALL_ACCOUNT_CHECK)
 	{
 		answer->account_name = json_text(json, "beneficiaryAccountName", NULL);
 		if (answer->account_name == NULL)
+		{
 			answer->class = SNAP_UNKNOWN;
+			answer->excerpt = "the answer has no beneficiaryAccountName";
+		}
 	}
 }
 
+/* "Not found" may lead to a resend, so it is believed no more easily than a success. */
 static void
 snap_read(const BankChannel *channel, const BankOrder *order, const HttpReply *reply, BankAnswer *answer)
 {
+	const bool generic = channel->generic_service_code;
 	Jsonb *json = json_read(reply->body, reply->body_len);
+	const char *code = code_of(order->service, json);
+	const char *misfit = snap_code_fits(order->service, generic, reply->status, code) ? misfit_of(order, json)
+																					  : "responseCode";
 
 	if (json == NULL)
 		answer->excerpt = psprintf("HTTP %d with a body of %zu bytes that is no JSON we read", reply->status,
 								   reply->body_len);
 	else
 		answer->excerpt = json_text(json, "responseMessage", NULL);
-	answer->response_code = clean_code(json_text(json, "responseCode", NULL));
-	answer->class = snap_class(order->service, reply->status, answer->response_code);
+	answer->response_code = clean_code(code);
 	answer->status = SNAP_STATUS_UNKNOWN;
-	if (order->call == CALL_STATUS)
-		read_status(order, reply->status, json, answer);
-	else if (answer->class != SNAP_UNKNOWN && !is_of(order, json))
+	if (misfit != NULL)
 	{
 		answer->class = SNAP_UNKNOWN;
-		answer->excerpt = "the answer speaks of another request";
+		answer->excerpt = psprintf("%s does not fit the request; the bank says: %s", misfit,
+								   answer->excerpt != NULL ? answer->excerpt : "nothing");
+		return;
 	}
+	answer->class = snap_class(order->service, generic, reply->status, code);
+	if (answer->class == SNAP_UNKNOWN && answer->excerpt == NULL)
+		answer->excerpt = psprintf("HTTP %d, code %s", reply->status,
+								   answer->response_code != NULL ? answer->response_code : "none");
+	if (snap_not_found(order->service, generic, reply->status, code))
+		answer->status = SNAP_STATUS_NOT_FOUND;
 	else if (answer->class == SNAP_OK || answer->class == SNAP_WAIT)
 		read_success(order, json, answer);
-	if (answer->reference_no != NULL && strlen(answer->reference_no) > 64)
-		answer->reference_no = NULL;
 }
 
 const Protocol snap_protocol = {

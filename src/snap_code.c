@@ -5,9 +5,12 @@
  * Owns the table of codes and the rules that depend on the service. Must never read a responseMessage (banks
  * word it as they like), and must never call an answer final that it does not know: a wrong FAIL gives money
  * back that may have been paid, a wrong LATER may pay twice, while a wrong UNKNOWN costs one status inquiry.
+ * An answer belongs to its question: a code that names another service than the one that was called means nothing.
  * Called by the SNAP protocol, the notices of banks, the SQL list of codes and the unit tests.
  */
 #include "snap_code.h"
+
+#include <string.h>
 
 static const SnapCode codes[] = {
 	{200, 0, SNAP_OK, false, "successful"},
@@ -91,24 +94,35 @@ is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-/* Splits a code of seven: three digits, two digits or letters, two digits. False for any other text. */
+/* The parts of a code of seven digits; false for any other text. */
 static bool
-code_split(const char *code, int *http, int *case_code)
+code_split(const char *code, int *http, int *service, int *case_code)
 {
 	int i;
 
 	if (code == NULL)
 		return false;
-	/* the first NUL ends the walk, as it is none of these */
+	/* the first NUL ends the walk, as it is no digit */
 	for (i = 0; i < 7; i++)
-		if (!is_digit(code[i]) && !((i == 3 || i == 4) && ((code[i] >= 'A' && code[i] <= 'Z') ||
-														   (code[i] >= 'a' && code[i] <= 'z'))))
+		if (!is_digit(code[i]))
 			return false;
 	if (code[7] != '\0')
 		return false;
 	*http = (code[0] - '0') * 100 + (code[1] - '0') * 10 + (code[2] - '0');
+	*service = (code[3] - '0') * 10 + (code[4] - '0');
 	*case_code = (code[5] - '0') * 10 + (code[6] - '0');
 	return true;
+}
+
+/* Whether the code is one that may answer the service with this status line, and its case. */
+static bool
+code_answers(const char *code, int service, bool generic, int http_status, int *case_code)
+{
+	int http;
+	int named;
+
+	return code_split(code, &http, &named, case_code) && http == http_status &&
+		   (named == service || (generic && named == 0));
 }
 
 static const SnapCode *
@@ -205,23 +219,39 @@ class_without_code(int service, int http_status)
 }
 
 SnapClass
-snap_class(int service, int http_status, const char *response_code)
+snap_class(int service, bool generic, int http_status, const char *response_code)
 {
 	const SnapCode *row;
-	int http;
 	int case_code;
 
 	if (response_code == NULL)
 		return class_without_code(service, http_status);
-	/* a garbled code, or one that contradicts the status line, proves nothing */
-	if (!code_split(response_code, &http, &case_code) || http != http_status)
+	/* a garbled code, or one that contradicts the status line or the question, proves nothing */
+	if (!code_answers(response_code, service, generic, http_status, &case_code))
 		return SNAP_UNKNOWN;
 	/*
 	 * A code that the standard does not list is the bank's own: a 2xx may be a partial success, a 4xx a
 	 * refusal after the booking. UNKNOWN, and snap_alert() tells the operator.
 	 */
-	row = code_find(http, case_code);
+	row = code_find(http_status, case_code);
 	return row == NULL ? SNAP_UNKNOWN : class_of_row(service, row);
+}
+
+bool
+snap_code_fits(int service, bool generic, int http_status, const char *response_code)
+{
+	int case_code;
+
+	return response_code == NULL || code_answers(response_code, service, generic, http_status, &case_code);
+}
+
+bool
+snap_not_found(int service, bool generic, int http_status, const char *response_code)
+{
+	int case_code;
+
+	return service_asks_status(service) && http_status == 404 &&
+		   code_answers(response_code, service, generic, http_status, &case_code) && case_code == 1;
 }
 
 bool
@@ -229,9 +259,10 @@ snap_alert(int http_status, const char *response_code)
 {
 	const SnapCode *row;
 	int http;
+	int service;
 	int case_code;
 
-	if (!code_split(response_code, &http, &case_code) || http != http_status)
+	if (!code_split(response_code, &http, &service, &case_code) || http != http_status)
 		return false;
 	row = code_find(http, case_code);
 	return row == NULL || row->alert;
@@ -241,12 +272,73 @@ SnapClass
 snap_item_class(const char *response_code)
 {
 	int http;
+	int service;
 	int case_code;
 
 	/* an item has no status line of its own: its code is taken at its word */
-	if (!code_split(response_code, &http, &case_code))
+	if (!code_split(response_code, &http, &service, &case_code))
 		return SNAP_UNKNOWN;
-	return snap_class(20, http, response_code);
+	return service == 20 || service == 21 || service == 0 ? snap_class(service, true, http, response_code)
+														  : SNAP_UNKNOWN;
+}
+
+/* The digits of a number: where they begin without leading zeros and end without those behind a point. */
+static bool
+number_digits(const char *text, const char **begin, size_t *whole, const char **fraction,
+			  size_t *fraction_len)
+{
+	const char *end;
+
+	while (*text == '0' && is_digit(text[1]))
+		text++;
+	*begin = text;
+	while (is_digit(*text))
+		text++;
+	*whole = (size_t) (text - *begin);
+	if (*whole == 0)
+		return false;
+	*fraction = text;
+	*fraction_len = 0;
+	if (*text == '\0')
+		return true;
+	if (*text++ != '.' || !is_digit(*text))
+		return false;
+	*fraction = text;
+	for (end = text; is_digit(*text); text++)
+		if (*text != '0')
+			end = text + 1;
+	*fraction_len = (size_t) (end - *fraction);
+	return *text == '\0';
+}
+
+bool
+snap_same_amount(const char *text, const char *amount)
+{
+	const char *a;
+	const char *b;
+	const char *a_fraction;
+	const char *b_fraction;
+	size_t a_whole;
+	size_t b_whole;
+	size_t a_len;
+	size_t b_len;
+
+	return text != NULL && amount != NULL && number_digits(text, &a, &a_whole, &a_fraction, &a_len) &&
+		   number_digits(amount, &b, &b_whole, &b_fraction, &b_len) && a_whole == b_whole && a_len == b_len &&
+		   memcmp(a, b, a_whole) == 0 && memcmp(a_fraction, b_fraction, a_len) == 0;
+}
+
+bool
+snap_is_reference(const char *text)
+{
+	size_t i;
+
+	if (text == NULL)
+		return false;
+	for (i = 0; text[i] != '\0'; i++)
+		if (i == 64 || text[i] <= ' ' || text[i] > '~')
+			return false;
+	return i > 0;
 }
 
 const char *

@@ -46,18 +46,39 @@ typedef enum SnapStatus
 /*
  * The class of an answer: service is the SNAP service that was called (17 for an intrabank transfer, ...),
  * http_status the status line's, response_code the text of responseCode, NULL where the answer had none. Any
- * input is tolerated; the service part of a code is not compared, as banks put letters or other services
- * there. For a status inquiry the class is of the question alone, never FAIL; the payment's own state is
- * snap_status(). A token reply (73) without a code is OK at HTTP 200: the caller still demands its
- * accessToken.
+ * input is tolerated. A code whose service part is not the service that was called is UNKNOWN: it answers
+ * another question. generic: this bank writes 00 there for whatever it was asked, so that counts as well. For a
+ * status inquiry the class is of the question alone, never FAIL; the payment's own state is snap_status(). A
+ * token reply (73) without a code is OK at HTTP 200: the caller still demands its accessToken.
  */
-extern SnapClass snap_class(int service, int http_status, const char *response_code);
+extern SnapClass snap_class(int service, bool generic, int http_status, const char *response_code);
+
+/*
+ * Does the code belong to an answer of this service with this status line? True for NULL, an answer without a code.
+ * What is not so is UNKNOWN to snap_class(); this tells it from a code that is unknown for what it says.
+ */
+extern bool snap_code_fits(int service, bool generic, int http_status, const char *response_code);
+
+/* Does the answer to a status inquiry say that the bank knows no such transfer (404-01, of this service)? */
+extern bool snap_not_found(int service, bool generic, int http_status, const char *response_code);
 
 /* Is it worth an operator's eye: a row marked so, or a well-formed code that the table does not list? */
 extern bool snap_alert(int http_status, const char *response_code);
 
-/* The class of one item of a bulk notice (21): the item's code alone, read as that of a transfer. */
+/*
+ * The class of one item of a bulk notice (21): the item's code alone, read as that of a transfer. Its service is
+ * the bulk's (20), the notice's (21), or 00 as in the standard's sample.
+ */
 extern SnapClass snap_item_class(const char *response_code);
+
+/*
+ * Is the text this amount, as a number? The amount has digits, a point and digits; the text may have fewer or more
+ * zeros at either end, and no point. False for anything else, signs, blanks, exponents and separators included.
+ */
+extern bool snap_same_amount(const char *text, const char *amount);
+
+/* Is it a reference that may be stored: 1 to 64 visible ASCII characters? */
+extern bool snap_is_reference(const char *text);
 
 /* ok, wait, fail, later, auth, stop, unknown */
 extern const char *snap_class_name(SnapClass class);

@@ -20,7 +20,10 @@ static BankItem item = {.merchant_id = "MERCHANT01",
 						.beneficiary_name = "Budi Santoso",
 						.amount = "10000.00"};
 
-static BankOrder order = {.items = &item,
+static const BankChannel channel = {.channel_id = "BANK1", .path_prefix = "/v1.0"};
+
+static BankOrder order = {.external_id = "1782873300000123456789012345",
+						  .items = &item,
 						  .item_count = 1,
 						  .batch_id = "018d0000-0000-7000-8000-000000000001",
 						  .source_account_no = "888801000157508",
@@ -58,7 +61,7 @@ read_token(const HttpReply *reply)
 	char *token = NULL;
 	char *code = NULL;
 	int life_s = 0;
-	SnapClass class = snap_protocol.read_token(reply, &token, &life_s, &code);
+	SnapClass class = snap_protocol.read_token(&channel, reply, &token, &life_s, &code);
 
 	check_code(code);
 	if (class != SNAP_OK)
@@ -72,7 +75,6 @@ read_token(const HttpReply *reply)
 static void
 read_answer(int service, const HttpReply *reply)
 {
-	static const BankChannel channel = {.channel_id = "BANK1", .path_prefix = "/v1.0"};
 	BankAnswer answer = {0};
 
 	order.service = service;
@@ -82,7 +84,9 @@ read_answer(int service, const HttpReply *reply)
 	check_code(answer.response_code);
 	REQUIRE(answer.class != SNAP_OK || reply->status / 100 == 2);
 	REQUIRE(answer.class != SNAP_FAIL || (reply->status / 100 == 4 && answer.response_code != NULL));
-	REQUIRE(answer.reference_no == NULL || strlen(answer.reference_no) <= 64);
+	REQUIRE(answer.reference_no == NULL || snap_is_reference(answer.reference_no));
+	REQUIRE(answer.class == SNAP_UNKNOWN || answer.response_code == NULL ||
+			atoi(answer.response_code + 3) / 100 == service);
 	REQUIRE(service == 36 || answer.status == SNAP_STATUS_UNKNOWN);
 	REQUIRE(answer.status == SNAP_STATUS_UNKNOWN || answer.class == SNAP_OK ||
 			(answer.status == SNAP_STATUS_NOT_FOUND && reply->status == 404));

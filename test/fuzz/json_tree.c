@@ -17,11 +17,12 @@
 typedef struct Node
 {
 	struct Node *parent;
-	struct Node *children; /* newest first, so that the last of two equal names wins, as in jsonb */
+	struct Node *children; /* newest first */
 	struct Node *next;
 	char *name;
 	char *text; /* of a scalar that is not null */
 	bool is_object;
+	bool is_null;
 } Node;
 
 typedef struct Builder
@@ -31,6 +32,8 @@ typedef struct Builder
 	char *name; /* of the next value */
 	int depth;
 	int depth_most;
+	size_t members;
+	bool named_twice;
 } Builder;
 
 static Node *
@@ -85,13 +88,18 @@ on_end(void *state)
 static void
 on_field(void *state, char *name, bool isnull)
 {
-	((Builder *) state)->name = name;
+	Builder *builder = state;
+
+	for (const Node *node = builder->open->children; node != NULL; node = node->next)
+		builder->named_twice |= strcmp(node->name, name) == 0;
+	builder->members++;
+	builder->name = name;
 }
 
 static void
 on_scalar(void *state, char *token, JsonTokenType type)
 {
-	add_node(state, false, type == JSON_TOKEN_NULL ? NULL : token);
+	add_node(state, false, type == JSON_TOKEN_NULL ? NULL : token)->is_null = type == JSON_TOKEN_NULL;
 }
 
 Jsonb *
@@ -117,25 +125,52 @@ json_read(const char *body, size_t size)
 	error = pg_parse_json(lex, &actions);
 	/* what the parser went through, up to its first error, is what was counted beforehand */
 	REQUIRE(builder.depth_most <= JSON_DEPTH_MAX);
-	return error == JSON_SUCCESS ? (Jsonb *) builder.root : NULL;
+	/* the count by colons is the parser's */
+	REQUIRE(error != JSON_SUCCESS || builder.members == json_member_count(body, size));
+	return error == JSON_SUCCESS && !builder.named_twice ? (Jsonb *) builder.root : NULL;
+}
+
+static const Node *
+node_at(const Jsonb *json, va_list path, bool *astray)
+{
+	const Node *node = (const Node *) json;
+	const char *name;
+
+	while ((name = va_arg(path, const char *)) != NULL && node != NULL)
+	{
+		const Node *child = node->is_object ? node->children : NULL;
+
+		if (!node->is_object && !node->is_null && node != (const Node *) json)
+			*astray = true;
+		while (child != NULL && strcmp(child->name, name) != 0)
+			child = child->next;
+		node = child;
+	}
+	return node != (const Node *) json ? node : NULL;
 }
 
 char *
 json_text(const Jsonb *json, ...)
 {
-	const Node *node = (const Node *) json;
-	const char *name;
+	bool astray;
+	const Node *node;
 	va_list path;
 
 	va_start(path, json);
-	while ((name = va_arg(path, const char *)) != NULL && node != NULL)
-	{
-		const Node *child = node->is_object ? node->children : NULL;
-
-		while (child != NULL && strcmp(child->name, name) != 0)
-			child = child->next;
-		node = child;
-	}
+	node = node_at(json, path, &astray);
 	va_end(path);
-	return node != NULL && node->text != NULL && node != (const Node *) json ? pstrdup(node->text) : NULL;
+	return node != NULL && node->text != NULL ? pstrdup(node->text) : NULL;
+}
+
+bool
+json_names(const Jsonb *json, ...)
+{
+	bool astray = false;
+	const Node *node;
+	va_list path;
+
+	va_start(path, json);
+	node = node_at(json, path, &astray);
+	va_end(path);
+	return astray || (node != NULL && !node->is_null);
 }

@@ -48,5 +48,21 @@ $t->set_clock(7200);
 $t->wait_state($silent, 'paid');
 like(reason($silent), qr/^status inquiry:/, 'paid by the status inquiry');
 is($t->sql('select coalesce(sum(unknown_items), 0) from payout.notice'), '0', 'every item was known');
+
+# Names of headers are letters of ASCII, whatever the database's locale makes of "I" and "K": all of them are found, and what is
+# wrong is the signature.
+my $node = $t->{node};
+for my $locale ('tr-TR', 'lt-LT', 'en-US')
+{
+	$node->safe_psql('postgres', "create database other template template0 encoding 'UTF8' locale 'C' locale_provider icu icu_locale '$locale'");
+	$node->safe_psql('other', q(create extension payout; select payout.create_channel('BANK1', 'snap', 'https://bank.example', '{"client_id": "C"}')));
+	for my $case ([ 'access-token/b2b', '4017300', q('X-CLIENT-KEY', 'K') ], [ 'transfer-interbank-bulk/notify', '4012101', q('AUTHORIZATION', 'Bearer x', 'X-PARTNER-ID', 'P', 'X-EXTERNAL-ID', '1') ])
+	{
+		my ($path, $code, $more) = @$case;
+		is($node->safe_psql('other', qq(select body::json ->> 'responseCode' from payout.bank_notification('BANK1', 'POST', '/v1.0/$path',
+			jsonb_build_object('X-TIMESTAMP', to_char(clock_timestamp() at time zone interval '+07:00', 'YYYY-MM-DD"T"HH24:MI:SS"+07:00"'), 'X-SIGNATURE', 'AAAA', $more), '{}'))), $code, "$locale: headers of $path are found");
+	}
+	$node->safe_psql('postgres', 'drop database other');
+}
 $t->sound('at the end');
 done_testing();

@@ -53,9 +53,15 @@ rows(void)
 			for (s = 0; s < 3; s++)
 			{
 				snprintf(code, sizeof(code), "%03d%02d%02d", http, services[s], case_code);
-				right = right && snap_class(services[s], http, code) == expected[i].class &&
-						snap_item_class(code) == expected[i].class;
+				right = right && snap_class(services[s], false, http, code) == expected[i].class &&
+						snap_item_class(code) == (services[s] == 20 ? expected[i].class : SNAP_UNKNOWN);
 			}
+			snprintf(code, sizeof(code), "%03d00%02d", http, case_code);
+			right = right && snap_item_class(code) == expected[i].class &&
+					snap_class(18, true, http, code) == expected[i].class &&
+					snap_class(18, false, http, code) == SNAP_UNKNOWN;
+			snprintf(code, sizeof(code), "%03d21%02d", http, case_code);
+			right = right && snap_item_class(code) == expected[i].class;
 			ok(right, "code: %03d-%02d is %s for transfers", http, case_code,
 			   snap_class_name(expected[i].class));
 		}
@@ -75,7 +81,7 @@ rows(void)
 static void
 is(int service, int http_status, const char *code, SnapClass class)
 {
-	ok(snap_class(service, http_status, code) == class, "code: service %d, HTTP %d, %s: %s", service,
+	ok(snap_class(service, false, http_status, code) == class, "code: service %d, HTTP %d, %s: %s", service,
 	   http_status, code == NULL ? "no code" : code, snap_class_name(class));
 }
 
@@ -88,6 +94,7 @@ services(void)
 	is(44, 404, "4044400", SNAP_FAIL);
 	is(46, 404, "4044600", SNAP_FAIL);
 	is(99, 404, "4049914", SNAP_UNKNOWN);
+	is(21, 200, "2002000", SNAP_UNKNOWN);
 	is(22, 200, "2002200", SNAP_WAIT);
 	is(23, 200, "2002300", SNAP_WAIT);
 	is(40, 200, "2004000", SNAP_WAIT);
@@ -105,10 +112,100 @@ services(void)
 	is(73, 200, "2007300", SNAP_OK);
 	is(73, 401, "4017300", SNAP_STOP);
 	is(73, 504, "5047300", SNAP_UNKNOWN);
-	/* banks with letters, or with another service's digits */
-	is(18, 200, "200US00", SNAP_OK);
+}
+
+/* An answer belongs to its question: no other service, no letters, 00 only where the channel says so. */
+static void
+other_services(void)
+{
+	int asked;
+	int bad = 0;
+
+	is(18, 200, "2001600", SNAP_UNKNOWN);
+	is(18, 200, "2001700", SNAP_UNKNOWN);
+	is(18, 200, "2003600", SNAP_UNKNOWN);
+	is(18, 404, "4041611", SNAP_UNKNOWN);
+	is(18, 404, "4043611", SNAP_UNKNOWN);
+	is(18, 404, "4047311", SNAP_UNKNOWN);
+	is(17, 404, "4042011", SNAP_UNKNOWN);
+	is(16, 200, "2001500", SNAP_UNKNOWN);
+	is(73, 200, "2001600", SNAP_UNKNOWN);
+	is(73, 401, "4011800", SNAP_UNKNOWN);
+	is(73, 200, "2000000", SNAP_UNKNOWN);
+	is(18, 200, "200US00", SNAP_UNKNOWN);
 	is(18, 504, "504ic00", SNAP_UNKNOWN);
-	is(17, 404, "4042011", SNAP_FAIL);
+	is(18, 200, "200 800", SNAP_UNKNOWN);
+	is(18, 200, "2001:00", SNAP_UNKNOWN);
+	for (asked = 0; asked < 100; asked++)
+	{
+		int named;
+
+		for (named = 0; named < 100; named++)
+		{
+			char code[32];
+
+			snprintf(code, sizeof(code), "200%02d00", named);
+			bad += (snap_class(asked, false, 200, code) != SNAP_UNKNOWN) != (named == asked);
+			bad += (snap_class(asked, true, 200, code) != SNAP_UNKNOWN) != (named == asked || named == 0);
+			bad += snap_code_fits(asked, false, 200, code) != (named == asked);
+			snprintf(code, sizeof(code), "404%02d01", named);
+			bad += snap_not_found(asked, false, 404, code) !=
+				   (named == asked && (asked == 36 || asked == 39 || asked == 45 || asked == 53));
+		}
+	}
+	ok(bad == 0, "code: of 100 services each believes its own digits alone, and 00 where it may");
+	ok(snap_not_found(36, true, 404, "4040001") && !snap_not_found(36, false, 404, "4040001"),
+	   "code: not found under 00 where the channel says so");
+	ok(!snap_not_found(36, false, 404, "4041801") && !snap_not_found(36, false, 404, NULL) &&
+		   !snap_not_found(36, false, 200, "4043601") && !snap_not_found(36, false, 404, "4043600"),
+	   "code: not found of another service, without a code, on another line, or of another case is none");
+	ok(snap_item_class("2001800") == SNAP_UNKNOWN && snap_item_class("4043611") == SNAP_UNKNOWN &&
+		   snap_item_class("2002200") == SNAP_UNKNOWN && snap_item_class("200ab00") == SNAP_UNKNOWN,
+	   "code: an item of another service is unknown");
+	ok(snap_code_fits(18, false, 200, NULL), "code: none fits");
+}
+
+static void
+amounts(void)
+{
+	static const char *const same[] = {"250000.00",		"250000",	  "250000.0",
+									   "250000.000000", "0250000.00", "000250000"};
+	static const char *const other[] = {"",			"250000.01",  "25000.00",	"2500000",	  "250000.",
+										".00",		"250000.001", "250,000.00", "-250000",	  "+250000",
+										" 250000",	"250000 ",	  "2.5e5",		"25e4",		  "0x3D090",
+										"NaN",		"Infinity",	  "250000.00.", "250000..0",  "250000.00IDR",
+										"250000\n", "0",		  "000",		"1250000.00", "Ù¢"};
+	size_t i;
+
+	for (i = 0; i < sizeof(same) / sizeof(same[0]); i++)
+		ok(snap_same_amount(same[i], "250000.00"), "amount: %s is 250000.00", same[i]);
+	for (i = 0; i < sizeof(other) / sizeof(other[0]); i++)
+		ok(!snap_same_amount(other[i], "250000.00"), "amount: text %zu is not", i);
+	ok(snap_same_amount("0.01", "0.01") && snap_same_amount("00.010", "0.01") &&
+		   !snap_same_amount("0.1", "0.01") && !snap_same_amount("0.0100000000000000000000001", "0.01"),
+	   "amount: below one");
+	ok(snap_same_amount("12345678901234.56", "12345678901234.56") &&
+		   !snap_same_amount("12345678901234.57", "12345678901234.56"),
+	   "amount: no digit is lost");
+	ok(!snap_same_amount(NULL, "1.00") && !snap_same_amount("1.00", NULL), "amount: none is none");
+}
+
+static void
+references(void)
+{
+	char text[70];
+
+	memset(text, 'x', sizeof(text));
+	text[64] = '\0';
+	ok(snap_is_reference("1") && snap_is_reference("A-b_9/~!") && snap_is_reference(text),
+	   "reference: up to 64 visible characters");
+	text[64] = 'x';
+	text[65] = '\0';
+	ok(!snap_is_reference(text), "reference: not 65");
+	ok(!snap_is_reference(NULL) && !snap_is_reference("") && !snap_is_reference(" ") &&
+		   !snap_is_reference("a b") && !snap_is_reference("a\nb\001") && !snap_is_reference("\177") &&
+		   !snap_is_reference("caf\303\251"),
+	   "reference: nothing else");
 }
 
 static void
@@ -118,9 +215,11 @@ without_code(void)
 	int bad = 0;
 
 	for (http = -1; http <= 1000; http++)
-		bad += snap_class(17, http, NULL) != SNAP_UNKNOWN || snap_class(18, http, NULL) != SNAP_UNKNOWN ||
-			   snap_class(20, http, NULL) != SNAP_UNKNOWN || snap_class(0, http, NULL) != SNAP_UNKNOWN ||
-			   snap_class(17, http, "") != SNAP_UNKNOWN;
+		bad += snap_class(17, true, http, NULL) != SNAP_UNKNOWN ||
+			   snap_class(18, true, http, NULL) != SNAP_UNKNOWN ||
+			   snap_class(20, true, http, NULL) != SNAP_UNKNOWN ||
+			   snap_class(0, true, http, NULL) != SNAP_UNKNOWN ||
+			   snap_class(17, true, http, "") != SNAP_UNKNOWN;
 	ok(bad == 0, "code: no status without a code is ever more than unknown, where money moves");
 	is(15, 401, NULL, SNAP_AUTH);
 	is(36, 401, NULL, SNAP_AUTH);
@@ -193,7 +292,7 @@ hostile(void)
 	{
 		char *copy = strdup(texts[i]);
 
-		ok(snap_class(17, 404, copy) == SNAP_UNKNOWN && snap_item_class(copy) == SNAP_UNKNOWN &&
+		ok(snap_class(17, true, 404, copy) == SNAP_UNKNOWN && snap_item_class(copy) == SNAP_UNKNOWN &&
 			   !snap_alert(404, copy),
 		   "code: malformed text %zu is unknown", i);
 		free(copy);
@@ -209,7 +308,7 @@ hostile(void)
 		for (j = 0; j < len; j++)
 			code[j] = "0123445aZ -"[random_next() % 11];
 		code[len] = '\0';
-		class = snap_class(17, 404, code);
+		class = snap_class(17, true, 404, code);
 		bad += class != SNAP_UNKNOWN && (len != 7 || strncmp(code, "404", 3) != 0);
 		class = snap_item_class(code);
 		bad += class != SNAP_UNKNOWN && len != 7;
@@ -250,6 +349,9 @@ test_code(void)
 {
 	rows();
 	services();
+	other_services();
+	amounts();
+	references();
 	without_code();
 	unlisted();
 	hostile();

@@ -58,6 +58,8 @@ main(void)
 	test_backoff();
 	test_token();
 	test_address();
+	test_framing();
+	test_json();
 	printf("1..%d\n", passed + failed);
 	printf("unit: %d passed, %d failed\n", passed, failed);
 	return failed == 0 ? 0 : 1;

@@ -24,5 +24,7 @@ extern void test_outcome(void);
 extern void test_backoff(void);
 extern void test_token(void);
 extern void test_address(void);
+extern void test_framing(void);
+extern void test_json(void);
 
 #endif /* UNIT_H */
