@@ -18,8 +18,8 @@ create function payout.is_listed_database(p_list text, p_database text) returns 
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 return exists (
-	select from regexp_matches(p_list, '"((?:[^"]|"")*)"|([^",[:space:]]+)', 'g') m
-	where coalesce(replace(m[1], '""', '"'), lower(m[2])) = p_database);
+	select from regexp_matches(p_list collate "C", '"((?:[^"]|"")*)"|([^",[:space:]]+)', 'g') m
+	where coalesce(replace(m[1], '""', '"'), lower(m[2] collate "C")) = p_database);
 comment on function payout.is_listed_database(text, text) is 'whether a list in the form of payout.databases names the database';
 
 create function payout.health_preload() returns payout.health_check
@@ -257,7 +257,7 @@ begin atomic
 			else format('%s items in %s notices of the last 7 days match no payout', sum(n.unknown_items), count(*)) end,
 		case when count(*) > 0 then 'payout.notice names them; compare with the bank''s statement.' end
 	from payout.notice n
-	where n.unknown_items > 0 and n.received_at > clock_timestamp() - interval '7 days'
+	where n.unknown_items > 0 and n.received_at > clock_timestamp() - interval '168 hours'
 	union all
 	select 'webhook_secret', case when count(*) = 0 then 'ok' else 'warning' end,
 		case when count(*) = 0 then 'all merchants with a notify_url have their secret'

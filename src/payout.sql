@@ -91,7 +91,7 @@ comment on column payout.payout.final_at is 'when it came to its end; null while
 comment on column payout.payout.disputed_at is 'since when a person has to decide what became of the money';
 comment on column payout.payout.events is 'number of history rows, the number of the last one';
 comment on column payout.payout.approvals is 'approvals given so far where the merchant''s rules of maker and checker count them, see payout.payout_approval; else null';
-comment on column payout.payout.account_check is 'what the bank said of the account; matched and name_differs compare the bank''s name with beneficiary_name';
+comment on column payout.payout.account_check is 'what the bank said of the account; matched and name_differs compare the bank''s name with beneficiary_name, unreadable: one of the two has no letter';
 comment on column payout.payout.account_name is 'the holder''s name as the bank gave it';
 comment on column payout.payout.check_due_at is 'work queue of lane validate: when to ask; null while asked or decided';
 comment on column payout.payout.dispatch_due_at is 'work queue of lane dispatch: when to enter a batch';

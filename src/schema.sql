@@ -47,6 +47,12 @@ language c volatile parallel restricted as 'MODULE_PATHNAME', 'payout_clock';
 comment on function payout.clock() is
 'the present moment for schedules, expiry and backoff: the wall clock, moved by payout.clock_offset when payout.testing is on';
 
+-- Spans are counted in seconds everywhere: a day of an interval is one of the calendar, with 23 or 25 hours where the session's
+-- clocks change.
+create function payout.setting_interval(setting text) returns interval
+language c stable strict parallel safe as 'MODULE_PATHNAME', 'payout_setting_interval';
+comment on function payout.setting_interval(text) is 'the settings token_ttl, reservation_ttl and schedule_lead, as an interval of seconds';
+
 create function payout.jakarta_day(at timestamptz) returns date
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
@@ -133,7 +139,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	raise exception '% on payout.% is not allowed', lower(tg_op), tg_table_name
+	raise exception '% on payout.% is not allowed', lower(tg_op collate "C"), tg_table_name
 		using errcode = 'restrict_violation',
 			detail = 'Rows of this table are evidence or are named by other rows.',
 			hint = 'Corrections of the ledger are new transfers; a merchant, bank or store is switched off with payout.alter_merchant, alter_bank or alter_cvs.';
@@ -276,7 +282,7 @@ begin
 				then format('a whole number from %s to %s', d.minimum, d.maximum) end
 			when 'text' then case when not coalesce(jsonb_typeof(given.value) = 'string'
 					and length(given.value #>> '{}') between d.minimum and d.maximum
-					and (given.value #>> '{}') !~ '[[:cntrl:]]', false)
+					and ((given.value #>> '{}') = '' or payout.is_text(given.value #>> '{}', d.minimum::integer, d.maximum::integer, 'text')), false)
 				then format('a text of %s to %s characters', d.minimum, d.maximum) end
 			when 'choice' then case when not coalesce(jsonb_typeof(given.value) = 'string'
 					and (given.value #>> '{}') = any (d.choices), false)

@@ -262,6 +262,12 @@ snap_ask_token(const BankChannel *channel, BankRequest *request, List **headers,
 	return true;
 }
 
+static bool
+is_letter_or_digit(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
 /* A response code that may be stored: at most 7 letters and digits; else NULL. */
 static char *
 clean_code(char *code)
@@ -269,7 +275,7 @@ clean_code(char *code)
 	if (code == NULL || strlen(code) > 7)
 		return NULL;
 	for (char *c = code; *c != '\0'; c++)
-		if (!isalnum((unsigned char) *c))
+		if (!is_letter_or_digit(*c))
 			return NULL;
 	return code;
 }

@@ -475,7 +475,7 @@ begin atomic
 	select 'payout_form', p.merchant_id, p.txid, format('%s by %s, account check %s', p.kind, p.method, coalesce(p.account_check, 'none'))
 	from payout.payout p
 	where p.kind not in ('disbursement', 'cashout') or p.method not in ('overbooking', 'online', 'cashout') or p.currency <> 'IDR'
-	or p.account_check not in ('pending', 'matched', 'name_differs', 'invalid', 'unavailable')
+	or p.account_check not in ('pending', 'matched', 'name_differs', 'unreadable', 'invalid', 'unavailable')
 	or (p.kind = 'cashout') <> (p.method = 'cashout') or (p.cvs_code is null) <> (p.cvs_reference is null)
 	or p.txid not like p.merchant_id || '07%' or length(p.txid) <> 30
 	or case when p.kind = 'disbursement' then num_nulls(p.channel_id, p.bank_code, p.account_no, p.account_check) > 0 or num_nonnulls(p.cvs_code, p.expire_due_at) > 0
