@@ -51,7 +51,7 @@ comment on function payout.clock() is
 -- clocks change.
 create function payout.setting_interval(setting text) returns interval
 language c stable strict parallel safe as 'MODULE_PATHNAME', 'payout_setting_interval';
-comment on function payout.setting_interval(text) is 'the settings token_ttl, reservation_ttl and schedule_lead, as an interval of seconds';
+comment on function payout.setting_interval(text) is 'the settings token_ttl, reservation_ttl, schedule_lead and safety_poll, as an interval of seconds';
 
 create function payout.jakarta_day(at timestamptz) returns date
 language plpgsql immutable parallel safe
@@ -199,7 +199,7 @@ insert into payout.option_definition (scope, name, kind, minimum, maximum, choic
 	('merchant', 'notify_format', 'choice', null, null, '{standard}', '"standard"', 'format of notifications'),
 	('merchant', 'notify_events', 'list', null, null, '{account.checked,approval.given,payout.approved,payout.paid,payout.failed,payout.suspect,payout.rejected,payout.cancelled,payout.expired,payout.reversed,payout.returned,payout.disputed}',
 		'["payout.paid", "payout.failed", "payout.suspect", "payout.rejected", "payout.cancelled", "payout.expired", "payout.reversed", "payout.returned", "payout.disputed"]', 'events the merchant is told of'),
-	('merchant', 'on_name_differs', 'choice', null, null, '{hold,pass}', '"hold"', 'an approved payout whose account has another name waits for a person, or passes'),
+	('merchant', 'on_name_differs', 'choice', null, null, '{hold,pass}', '"hold"', 'an approved payout whose account has another name, or an unreadable one, waits for a person, or passes'),
 	('merchant', 'fee', 'fee', null, null, '{overbooking,online,cashout}', '{}', 'per method {"flat": amount, "bps": basis points}, taken on top of the amount'),
 	('merchant', 'limits', 'limits', null, null, '{overbooking,online,cashout}', '{}', 'per method {"min": amount, "max": amount}, and "daily_total": amount per Jakarta day'),
 	('merchant', 'refund_fee_on_return', 'boolean', null, null, null, 'false', 'the fee is given back when a paid payout is returned'),

@@ -152,11 +152,12 @@ payout_setting_interval(PG_FUNCTION_ARGS)
 	const struct
 	{
 		const char *name;
-		int64 seconds;
+		int64 milliseconds;
 	} spans[] = {
-		{"token_ttl", payout_token_ttl_s},
-		{"reservation_ttl", payout_reservation_ttl_s},
-		{"schedule_lead", (int64) payout_schedule_lead_min * SECS_PER_MINUTE},
+		{"token_ttl", (int64) payout_token_ttl_s * 1000},
+		{"reservation_ttl", (int64) payout_reservation_ttl_s * 1000},
+		{"schedule_lead", (int64) payout_schedule_lead_min * 60000},
+		{"safety_poll", payout_safety_poll_ms},
 	};
 	char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	Interval *interval = palloc0(sizeof(Interval));
@@ -164,7 +165,7 @@ payout_setting_interval(PG_FUNCTION_ARGS)
 	for (int i = 0; i < (int) lengthof(spans); i++)
 		if (strcmp(spans[i].name, name) == 0)
 		{
-			interval->time = spans[i].seconds * USECS_PER_SEC;
+			interval->time = spans[i].milliseconds * 1000;
 			PG_RETURN_INTERVAL_P(interval);
 		}
 	elog(ERROR, "setting \"payout.%s\" is no span", name);

@@ -183,6 +183,7 @@ may_turn(MemoryContext context)
 		armed = false;
 		turn_exit_if_dropped();
 		next_turn_ms = payout_unix_ms() + TURN_PAUSE_MS;
+		wakeup_worker_failed(error->message);
 		ereport(LOG, (errmsg("payout worker cannot turn: %s", error->message)));
 	}
 	PG_END_TRY();
@@ -225,7 +226,9 @@ turn_in_transaction(dlist_head *all, bool *may_send, MemoryContext context)
 	}
 	PG_CATCH();
 	{
-		(void) turn_fail(context);
+		ErrorData *error = turn_fail(context);
+
+		wakeup_worker_failed(error->message);
 		claim_undo(&claimed);
 	}
 	PG_END_TRY();
@@ -453,6 +456,7 @@ payout_worker_main(Datum database)
 		if (woken)
 		{
 			turn(turn_context);
+			wakeup_worker_turned();
 			rest_until_ms = payout_unix_ms() + Min(idle_turns, REST_MAX_MS) - 1;
 		}
 		else if (!next_is_known && put_off_until_ms == 0)
