@@ -136,10 +136,10 @@ payout_require_text(PG_FUNCTION_ARGS)
 			ereport(ERROR, (errcode(sqlstate), errmsg("argument \"%s\" has %d characters", argument, length),
 							errhint("It must be %d to %d of %s.", length_min, length_max, set->words)));
 		case FAULT_CHARACTER:
-			ereport(ERROR,
-					(errcode(sqlstate),
-					 errmsg("argument \"%s\" has a character that is not allowed", argument),
-					 errdetail("It stands behind %d bytes or more.", place), errhint("Allowed are %s.", set->words)));
+			ereport(ERROR, (errcode(sqlstate),
+							errmsg("argument \"%s\" has a character that is not allowed", argument),
+							errdetail("It stands behind %d bytes or more.", place),
+							errhint("Allowed are %s.", set->words)));
 		case FAULT_BLANK:
 			ereport(ERROR, (errcode(sqlstate), errmsg("argument \"%s\" is blank", argument),
 							errhint("It must be %d to %d of %s.", length_min, length_max, set->words)));

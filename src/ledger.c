@@ -440,10 +440,10 @@ refuse_nulls(FunctionCallInfo fcinfo, int count)
 {
 	for (int i = 0; i < count; i++)
 		if (PG_ARGISNULL(i))
-			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-							errmsg("argument %d of payout.%s is null", i + 1,
-								   get_func_name(fcinfo->flinfo->fn_oid)),
-							errhint("payout.verify() names what is out of order.")));
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("argument %d of payout.%s is null", i + 1, get_func_name(fcinfo->flinfo->fn_oid)),
+					 errhint("payout.verify() names what is out of order.")));
 }
 
 /* ledger_deduct(merchant_id, txid, amount, fee, daily_total_max): available to in_transit and fee. PY001, PY007. */

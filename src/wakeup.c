@@ -41,9 +41,9 @@ typedef struct WakeupPlace
 {
 	Oid database; /* InvalidOid: free */
 	Latch *latch;
-	bool holds_file;		 /* the lock on payout.secret_file */
-	pg_atomic_uint32 rests;	 /* do not wake */
-	pg_atomic_uint32 called; /* since the worker asked last */
+	bool holds_file;			/* the lock on payout.secret_file */
+	pg_atomic_uint32 rests;		/* do not wake */
+	pg_atomic_uint32 called;	/* since the worker asked last */
 	pg_atomic_uint64 turned_at; /* when its last turn ended, well or not; at first when it began */
 	/* the present series of failures, under the lock: none is longer than FAILURE_GAP_MS after the one before; 0: there was none */
 	TimestampTz failing_since;
