@@ -15,6 +15,7 @@ C_FILES = \
 	settings \
 	crash_point \
 	argument \
+	visible \
 	option \
 	clock \
 	identifier \
@@ -55,6 +56,7 @@ C_FILES = \
 	check_status \
 	launcher \
 	worker \
+	worker_session \
 	turn \
 	claim \
 	reserve \
@@ -249,6 +251,7 @@ check-format:
 
 check-lists:
 	@bash test/tools/check_lists.sh "$(C_FILES)" "$(SQL_FILES)"
+	@bash test/tools/check_words.sh
 
 clean: clean-programs
 

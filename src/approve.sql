@@ -86,10 +86,11 @@ declare
 	m payout.merchant;
 	c payout.channel;
 begin
-	if p.account_check = 'name_differs' then
+	if p.account_check in ('name_differs', 'unreadable') then
 		select * into strict m from payout.merchant where merchant_id = p.merchant_id;
 		if payout.option_text('merchant', m.options, 'on_name_differs') = 'hold' then
-			perform payout.hold_payout(p.merchant_id, p.txid, 'dispatch', 'the account has another name');
+			perform payout.hold_payout(p.merchant_id, p.txid, 'dispatch',
+				case p.account_check when 'unreadable' then 'the account''s name cannot be compared' else 'the account has another name' end);
 		end if;
 	elsif p.account_check = 'invalid' then
 		update payout.payout u set state = 'failed', reason = coalesce(p.reason, 'invalid account')

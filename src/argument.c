@@ -6,8 +6,6 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
-
 #include "argument.h"
 #include "compat.h"
 #include "errors.h"
@@ -15,6 +13,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
+#include "visible.h"
 
 PG_FUNCTION_INFO_V1(payout_require_text);
 PG_FUNCTION_INFO_V1(payout_is_text);
@@ -25,14 +24,14 @@ PG_FUNCTION_INFO_V1(payout_require_amount);
 typedef struct CharacterSet
 {
 	const char *name;
-	bool (*allows)(unsigned char byte);
+	bool (*allows)(unsigned char byte); /* NULL: visible.c decides */
 	const char *words;
 } CharacterSet;
 
 static bool
 is_id(unsigned char byte)
 {
-	return byte < 0x80 && isalnum(byte);
+	return (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z');
 }
 
 static bool
@@ -53,19 +52,12 @@ is_phone(unsigned char byte)
 	return is_digit(byte) || strchr("+-() .", byte) != NULL;
 }
 
-/* Any character but control characters; the encoding itself was checked when the text entered the server. */
-static bool
-is_text(unsigned char byte)
-{
-	return byte >= ' ' && byte != 0x7f;
-}
-
 static const CharacterSet character_sets[] = {
 	{"id", is_id, "letters and digits"},
 	{"digits", is_digit, "digits"},
 	{"visible", is_visible, "visible ASCII characters without blanks"},
 	{"phone", is_phone, "digits and + - ( ) . and blanks"},
-	{"text", is_text, "any characters but control characters"},
+	{"text", NULL, "any characters but control characters, some of them to be seen"},
 };
 
 static const CharacterSet *
@@ -83,6 +75,39 @@ parse_sqlstate(const char *code)
 	return MAKE_SQLSTATE(code[0], code[1], code[2], code[3], code[4]);
 }
 
+typedef enum Fault
+{
+	NO_FAULT,
+	FAULT_LENGTH,
+	FAULT_CHARACTER,
+	FAULT_BLANK
+} Fault;
+
+/* What is wrong with a value; its length in characters, and the bytes before the character that is not allowed. */
+static Fault
+find_fault(const CharacterSet *set, text *value, int length_min, int length_max, int *length, int *place)
+{
+	const char *bytes = VARDATA_ANY(value);
+	int size = VARSIZE_ANY_EXHDR(value);
+	bool shows = false;
+
+	*place = -1;
+	*length = pg_mbstrlen_with_len(bytes, size);
+	if (*length < length_min || *length > length_max)
+		return FAULT_LENGTH;
+	if (set->allows == NULL)
+		*place = visible_find_control(bytes, size, &shows);
+	for (int i = 0; set->allows != NULL && *place < 0 && i < size; i++)
+	{
+		if (!set->allows((unsigned char) bytes[i]))
+			*place = i;
+		shows = shows || bytes[i] != ' ';
+	}
+	if (*place >= 0)
+		return FAULT_CHARACTER;
+	return shows ? NO_FAULT : FAULT_BLANK;
+}
+
 /*
  * require_text(argument, value, length_min, length_max, characters, sqlstate): the value, when it is neither null nor
  * out of bounds (characters, not bytes) nor blank as a whole; raises sqlstate otherwise.
@@ -96,59 +121,40 @@ payout_require_text(PG_FUNCTION_ARGS)
 	const CharacterSet *set = find_character_set(text_to_cstring(PG_GETARG_TEXT_PP(4)));
 	int sqlstate = parse_sqlstate(text_to_cstring(PG_GETARG_TEXT_PP(5)));
 	text *value;
-	const char *bytes;
-	int size;
 	int length;
-	bool blank = true;
+	int place;
 
 	if (PG_ARGISNULL(1))
 		ereport(ERROR, (errcode(sqlstate), errmsg("argument \"%s\" is null", argument),
 						errhint("It must be %d to %d of %s.", length_min, length_max, set->words)));
 	value = PG_GETARG_TEXT_PP(1);
-	bytes = VARDATA_ANY(value);
-	size = VARSIZE_ANY_EXHDR(value);
-	length = pg_mbstrlen_with_len(bytes, size);
-	if (length < length_min || length > length_max)
-		ereport(ERROR, (errcode(sqlstate), errmsg("argument \"%s\" has %d characters", argument, length),
-						errhint("It must be %d to %d of %s.", length_min, length_max, set->words)));
-	for (int i = 0; i < size; i++)
+	switch (find_fault(set, value, length_min, length_max, &length, &place))
 	{
-		unsigned char byte = (unsigned char) bytes[i];
-
-		if (!set->allows(byte))
-			ereport(ERROR,
-					(errcode(sqlstate),
-					 errmsg("argument \"%s\" has a character that is not allowed", argument),
-					 errdetail("It stands at byte %d.", i + 1), errhint("Allowed are %s.", set->words)));
-		if (byte != ' ')
-			blank = false;
+		case NO_FAULT:
+			break;
+		case FAULT_LENGTH:
+			ereport(ERROR, (errcode(sqlstate), errmsg("argument \"%s\" has %d characters", argument, length),
+							errhint("It must be %d to %d of %s.", length_min, length_max, set->words)));
+		case FAULT_CHARACTER:
+			ereport(ERROR, (errcode(sqlstate),
+							errmsg("argument \"%s\" has a character that is not allowed", argument),
+							errdetail("It stands behind %d bytes or more.", place),
+							errhint("Allowed are %s.", set->words)));
+		case FAULT_BLANK:
+			ereport(ERROR, (errcode(sqlstate), errmsg("argument \"%s\" is blank", argument),
+							errhint("It must be %d to %d of %s.", length_min, length_max, set->words)));
 	}
-	if (blank)
-		ereport(ERROR, (errcode(sqlstate), errmsg("argument \"%s\" is blank", argument),
-						errhint("It must be %d to %d of %s.", length_min, length_max, set->words)));
 	PG_RETURN_TEXT_P(value);
 }
 
 bool
 argument_is_text(Datum value, int length_min, int length_max, const char *characters)
 {
-	const CharacterSet *set = find_character_set(characters);
-	text *string = DatumGetTextPP(value);
-	const char *bytes = VARDATA_ANY(string);
-	int size = VARSIZE_ANY_EXHDR(string);
-	int length = pg_mbstrlen_with_len(bytes, size);
-	bool blank = true;
+	int length;
+	int place;
 
-	if (length < length_min || length > length_max)
-		return false;
-	for (int i = 0; i < size; i++)
-	{
-		if (!set->allows((unsigned char) bytes[i]))
-			return false;
-		if (bytes[i] != ' ')
-			blank = false;
-	}
-	return !blank;
+	return find_fault(find_character_set(characters), DatumGetTextPP(value), length_min, length_max, &length,
+					  &place) == NO_FAULT;
 }
 
 /* is_text(value, length_min, length_max, characters): whether require_text would let it pass. */

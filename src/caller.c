@@ -5,6 +5,10 @@
  * pooler. The one role that answers for a call is the one in force at the moment of the call: GetUserId() in the C
  * function that was called, before any switch. That role's grants decide; then the work is done as the extension's
  * owner, who alone has rights on the tables.
+ *
+ * The caller's settings hold for the work as well, its timeouts among them. Two may not: where triggers of origin do not fire
+ * (session_replication_role, left over from a migration as a default of the database perhaps) the money would not follow the
+ * state; and no plan of ours is worth being compiled.
  */
 #include "postgres.h"
 
@@ -15,13 +19,16 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "errors.h"
 #include "fmgr.h"
+#include "jit/jit.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
@@ -153,6 +160,32 @@ access_kind(const char *name)
 	return 0;
 }
 
+/*
+ * jit is a mere variable to the planner, so it costs nothing to set it; nobody shows it or resets it meanwhile but functions
+ * that set it themselves, and these find what they left.
+ */
+static void
+enter_settings(CallerState *saved)
+{
+	saved->nest_level = 0;
+	if (SessionReplicationRole != SESSION_REPLICATION_ROLE_ORIGIN)
+	{
+		saved->nest_level = NewGUCNestLevel();
+		(void) set_config_option("session_replication_role", "origin", PGC_SUSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	}
+	saved->jit = jit_enabled;
+	jit_enabled = false;
+}
+
+static void
+leave_settings(const CallerState *saved)
+{
+	jit_enabled = saved->jit;
+	if (saved->nest_level > 0)
+		AtEOXact_GUC(false, saved->nest_level);
+}
+
 void
 caller_enter(int kinds, const char *scope, Oid function, CallerState *saved)
 {
@@ -166,6 +199,7 @@ caller_enter(int kinds, const char *scope, Oid function, CallerState *saved)
 								"payout.grant_access.")));
 	saved->outer_caller = current_caller;
 	GetUserIdAndSecContext(&saved->user, &saved->security);
+	enter_settings(saved);
 	SetUserIdAndSecContext(owner_of(function), saved->security | SECURITY_LOCAL_USERID_CHANGE);
 	current_caller = role;
 }
@@ -175,6 +209,7 @@ caller_leave(const CallerState *saved)
 {
 	current_caller = saved->outer_caller;
 	SetUserIdAndSecContext(saved->user, saved->security);
+	leave_settings(saved);
 }
 
 char *

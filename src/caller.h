@@ -1,5 +1,5 @@
 /*
- * caller.h: who is calling, what that role may do, and the switch to the extension's owner.
+ * caller.h: who is calling, what that role may do, and the switch to the extension's owner and its settings.
  * Public functions enter through entry.c; check_status.c enters by itself, because it ends transactions.
  */
 #ifndef PAYOUT_CALLER_H
@@ -16,6 +16,8 @@ typedef struct CallerState
 	Oid user;
 	int security;
 	Oid outer_caller;
+	bool jit;
+	int nest_level; /* of settings that were changed for the call; 0: none was */
 } CallerState;
 
 /* A kind by its name in payout.access_grant; 0 for no such kind. */
@@ -26,8 +28,8 @@ extern bool caller_is_granted(Oid role, Oid schema, int kinds, const char *scope
 
 /*
  * Identifies the immediate caller, raises PY013 unless it may act as one of the kinds (scope: the merchant or store,
- * NULL when the argument is null), and switches to the owner of the function, the extension's. Undo with caller_leave(), also on error when the error
- * is caught; transaction abort undoes the switch by itself.
+ * NULL when the argument is null), and switches to the owner of the function, the extension's, and to settings under which the
+ * tables' triggers fire. Undo with caller_leave(), on error too.
  */
 extern void caller_enter(int kinds, const char *scope, Oid function, CallerState *saved);
 extern void caller_leave(const CallerState *saved);

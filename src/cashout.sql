@@ -51,7 +51,7 @@ comment on type payout.cashout_answer is 'answer of payout.cashout_confirm and p
 create function payout.masked_name(value text) returns text
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
-return regexp_replace(value, '(\S)\S*', '\1***', 'g');
+return regexp_replace(value collate "C", '([^[:space:]])[^[:space:]]*', E'\\1***', 'g');
 comment on function payout.masked_name(text) is 'the initials of a name';
 
 -- Counts a wrong try and raises. p_terminal is empty where the call names none.
@@ -179,7 +179,7 @@ begin
 
 	insert into payout.redemption (cvs_code, cvs_reference, merchant_id, txid, token_no, terminal, reserved_at, reserved_until)
 	values (p_cvs_code, p_cvs_reference, p.merchant_id, p.txid, t.token_no, p_terminal, clock_timestamp(),
-		started + current_setting('payout.reservation_ttl')::interval)
+		started + payout.setting_interval('reservation_ttl'))
 	on conflict do nothing
 	returning * into r;
 	perform payout.require_own_reference(r);

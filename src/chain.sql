@@ -221,7 +221,7 @@ begin
 	elsif mark.linked_until < mark.bound_at then
 		mark.width := least(mark.width, mark.bound_at - mark.linked_until);
 		loop
-			upto := mark.linked_until + mark.width;
+			upto := least(mark.linked_until + mark.width, mark.bound_at); -- a width of days is longer where clocks are set back
 			linked := payout.rows_between(mark.linked_until, upto, rows_max + 1);
 			exit when linked <= rows_max or mark.width <= interval '1 millisecond';
 			mark.width := mark.width / 2;

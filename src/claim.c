@@ -20,6 +20,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "wakeup.h"
 
 #define LEAST_WAIT_MS 50 /* should due work turn out to be locked by others */
 
@@ -195,6 +196,7 @@ claim_in_transaction(int parts, dlist_head *all, MemoryContext context)
 	}
 	claim_undo(&claimed);
 	turn_exit_if_dropped();
+	wakeup_worker_failed(error->message);
 	ereport(LOG, (errmsg("payout could not claim work: %s", error->message),
 				  error->context ? errcontext("%s", error->context) : 0));
 	return false;

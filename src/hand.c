@@ -167,8 +167,8 @@ static bool
 is_named(const char *kind, bool has_txid, bool has_reference)
 {
 	static const char *const of_merchants[] = {"top_up", "withdraw", NULL};
-	static const char *const of_payouts[] = {"deduct",	   "fee",	 "settle", "refund",
-											 "fee_refund", "return", NULL};
+	static const char *const of_payouts[] = {"deduct", "fee",		 "settle", "unsettle",
+											 "refund", "fee_refund", "return", NULL};
 	static const char *const repeated[] = {"loss", "loss_return", NULL};
 
 	if (!has_txid)

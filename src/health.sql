@@ -18,8 +18,8 @@ create function payout.is_listed_database(p_list text, p_database text) returns 
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 return exists (
-	select from regexp_matches(p_list, '"((?:[^"]|"")*)"|([^",[:space:]]+)', 'g') m
-	where coalesce(replace(m[1], '""', '"'), lower(m[2])) = p_database);
+	select from regexp_matches(p_list collate "C", '"((?:[^"]|"")*)"|([^",[:space:]]+)', 'g') m
+	where coalesce(replace(m[1], '""', '"'), lower(m[2] collate "C")) = p_database);
 comment on function payout.is_listed_database(text, text) is 'whether a list in the form of payout.databases names the database';
 
 create function payout.health_preload() returns payout.health_check
@@ -50,6 +50,12 @@ end
 $$;
 comment on function payout.health_secret_file() is 'health: whether the secret file can be read';
 
+-- A turn that fails is tried again after a second, so failures with less than ten seconds between them are one series.
+create function payout.worker_state(out turned_at timestamptz, out failing_since timestamptz, out failed_at timestamptz, out last_error text)
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_worker_state';
+comment on function payout.worker_state() is
+'this database''s worker: when its last turn ended, and since when turns fail, when the last one did and why; null without a worker, and where none has failed';
+
 -- Whether this database can send at all.
 create function payout.health_worker() returns setof payout.health_check
 language sql
@@ -69,17 +75,25 @@ begin atomic
 		  from (select payout.is_armed() as armed offset 0) a) i
 	union all
 	select 'worker',
-		case when w.is_running or w.is_standby then 'ok' else 'critical' end,
-		case when w.is_running then 'the worker of this database runs' when w.is_standby then 'a standby has no worker'
+		case when w.is_standby or (w.is_running and not w.fails and not w.hangs) then 'ok' else 'critical' end,
+		case when w.is_running and w.fails then format('the worker''s turns fail since %s: %s', payout.age_text(w.failing_since, clock_timestamp()), w.last_error)
+			when w.is_running and w.hangs then format('no turn of the worker has ended since %s', payout.age_text(w.turned_at, clock_timestamp()))
+			when w.is_running then 'the worker of this database runs' when w.is_standby then 'a standby has no worker'
 			when not w.is_listed then format('payout.databases does not list "%s"', current_database())
 			else 'payout.databases lists this database, but its worker does not run' end,
-		case when w.is_running or w.is_standby then null
+		case when w.is_standby or (w.is_running and not w.fails and not w.hangs) then null
+			when w.is_running and w.fails then 'Nothing is sent or recorded where that fails, and it is tried again each second: the server''s log has the whole message.'
+			when w.is_running then 'It waits for something, or its process is stopped: pg_stat_activity and pg_locks say for what.'
 			when not w.is_listed then 'Add the database to payout.databases and reload the configuration.'
 			else 'The server''s log says why; a worker ends where its database is not armed or another one holds the secret file''s lock.' end
 	from (select
 			exists (select from pg_stat_activity a where a.backend_type = 'payout worker' and a.datname = current_database()) as is_running,
+			s.failing_since, s.turned_at, s.last_error,
+			coalesce(s.failed_at - s.failing_since > interval '10 s' and s.failed_at > clock_timestamp() - interval '10 s', false) as fails,
+			coalesce(s.turned_at < clock_timestamp() - greatest(interval '60 s', 2 * payout.setting_interval('safety_poll')), false) as hangs,
 			pg_is_in_recovery() as is_standby,
-			payout.is_listed_database(coalesce(current_setting('payout.databases', true), ''), current_database()) as is_listed) w
+			payout.is_listed_database(coalesce(current_setting('payout.databases', true), ''), current_database()) as is_listed
+		  from payout.worker_state() s) w
 	union all
 	select 'launcher',
 		case when l.is_running or pg_is_in_recovery() then 'ok' else 'critical' end,
@@ -257,7 +271,7 @@ begin atomic
 			else format('%s items in %s notices of the last 7 days match no payout', sum(n.unknown_items), count(*)) end,
 		case when count(*) > 0 then 'payout.notice names them; compare with the bank''s statement.' end
 	from payout.notice n
-	where n.unknown_items > 0 and n.received_at > clock_timestamp() - interval '7 days'
+	where n.unknown_items > 0 and n.received_at > clock_timestamp() - interval '168 hours'
 	union all
 	select 'webhook_secret', case when count(*) = 0 then 'ok' else 'warning' end,
 		case when count(*) = 0 then 'all merchants with a notify_url have their secret'

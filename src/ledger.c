@@ -30,12 +30,16 @@
 #include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
+#include "utils/lsyscache.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(payout_is_by_hand);
 PG_FUNCTION_INFO_V1(payout_ledger_deduct);
 PG_FUNCTION_INFO_V1(payout_ledger_settle);
+PG_FUNCTION_INFO_V1(payout_ledger_unsettle);
+PG_FUNCTION_INFO_V1(payout_ledger_refund);
+PG_FUNCTION_INFO_V1(payout_ledger_fee_refund);
 PG_FUNCTION_INFO_V1(payout_ledger_return);
 PG_FUNCTION_INFO_V1(payout_ledger_loss);
 PG_FUNCTION_INFO_V1(payout_ledger_loss_return);
@@ -430,12 +434,25 @@ ledger_refund(Datum merchant_id, Datum txid, Datum amount, Datum fee)
 	give_back(merchant_id, txid, amount, fee, "refund", "in_transit");
 }
 
+/* A row that is not in order (a cashout that no store has held has no settlement account) must not read what is not there. */
+static void
+refuse_nulls(FunctionCallInfo fcinfo, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (PG_ARGISNULL(i))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("argument %d of payout.%s is null", i + 1, get_func_name(fcinfo->flinfo->fn_oid)),
+					 errhint("payout.verify() names what is out of order.")));
+}
+
 /* ledger_deduct(merchant_id, txid, amount, fee, daily_total_max): available to in_transit and fee. PY001, PY007. */
 Datum
 payout_ledger_deduct(PG_FUNCTION_ARGS)
 {
 	Datum daily_total_max = PG_GETARG_DATUM(4);
 
+	refuse_nulls(fcinfo, 4);
 	ledger_deduct(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2), PG_GETARG_DATUM(3),
 				  PG_ARGISNULL(4) ? NULL : &daily_total_max);
 	PG_RETURN_DATUM(PG_GETARG_DATUM(3));
@@ -445,8 +462,38 @@ payout_ledger_deduct(PG_FUNCTION_ARGS)
 Datum
 payout_ledger_settle(PG_FUNCTION_ARGS)
 {
+	refuse_nulls(fcinfo, PG_NARGS());
 	ledger_settle(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2),
 				  text_to_cstring(PG_GETARG_TEXT_PP(3)));
+	PG_RETURN_VOID();
+}
+
+/* ledger_unsettle(merchant_id, txid, amount, settlement): settlement/... back to in_transit. */
+Datum
+payout_ledger_unsettle(PG_FUNCTION_ARGS)
+{
+	refuse_nulls(fcinfo, PG_NARGS());
+	post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "unsettle", text_to_cstring(PG_GETARG_TEXT_PP(3)),
+		 "in_transit", PG_GETARG_DATUM(2));
+	PG_RETURN_VOID();
+}
+
+/* ledger_refund(merchant_id, txid, amount, fee): in_transit and fee back to available. */
+Datum
+payout_ledger_refund(PG_FUNCTION_ARGS)
+{
+	refuse_nulls(fcinfo, PG_NARGS());
+	ledger_refund(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2), PG_GETARG_DATUM(3));
+	PG_RETURN_VOID();
+}
+
+/* ledger_fee_refund(merchant_id, txid, fee): fee back to available, by itself. */
+Datum
+payout_ledger_fee_refund(PG_FUNCTION_ARGS)
+{
+	refuse_nulls(fcinfo, PG_NARGS());
+	post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "fee_refund", "fee", "available", PG_GETARG_DATUM(2));
+	ledger_give(PG_GETARG_TEXT_PP(0), PG_GETARG_DATUM(2));
 	PG_RETURN_VOID();
 }
 
@@ -454,6 +501,7 @@ payout_ledger_settle(PG_FUNCTION_ARGS)
 Datum
 payout_ledger_return(PG_FUNCTION_ARGS)
 {
+	refuse_nulls(fcinfo, PG_NARGS());
 	give_back(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2), PG_GETARG_DATUM(3), "return",
 			  text_to_cstring(PG_GETARG_TEXT_PP(4)));
 	PG_RETURN_VOID();
@@ -463,6 +511,7 @@ payout_ledger_return(PG_FUNCTION_ARGS)
 Datum
 payout_ledger_loss(PG_FUNCTION_ARGS)
 {
+	refuse_nulls(fcinfo, PG_NARGS());
 	post_to(NULL, PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "loss", "platform_loss",
 			text_to_cstring(PG_GETARG_TEXT_PP(3)), PG_GETARG_DATUM(2), PG_GETARG_DATUM(4));
 	PG_RETURN_VOID();
@@ -472,6 +521,7 @@ payout_ledger_loss(PG_FUNCTION_ARGS)
 Datum
 payout_ledger_loss_return(PG_FUNCTION_ARGS)
 {
+	refuse_nulls(fcinfo, PG_NARGS());
 	post_to(NULL, PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "loss_return",
 			text_to_cstring(PG_GETARG_TEXT_PP(3)), "platform_loss", PG_GETARG_DATUM(2), PG_GETARG_DATUM(4));
 	PG_RETURN_VOID();
@@ -481,8 +531,8 @@ payout_ledger_loss_return(PG_FUNCTION_ARGS)
  * ledger_fund(merchant_id, kind, amount, reference_no): top_up or withdraw, once per reference. The transfer's unique
  * key decides who is first; only the one that inserted it moves the balance.
  */
-Datum
-payout_ledger_fund(PG_FUNCTION_ARGS)
+static Datum
+fund(PG_FUNCTION_ARGS)
 {
 	static SPIPlanPtr insert_plan = NULL;
 	static SPIPlanPtr select_plan = NULL;
@@ -529,4 +579,11 @@ payout_ledger_fund(PG_FUNCTION_ARGS)
 	}
 	SPI_finish();
 	PG_RETURN_DATUM(row);
+}
+
+Datum
+payout_ledger_fund(PG_FUNCTION_ARGS)
+{
+	refuse_nulls(fcinfo, PG_NARGS());
+	return fund(fcinfo);
 }

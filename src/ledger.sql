@@ -193,6 +193,18 @@ create function payout.ledger_settle(merchant_id text, txid text, amount numeric
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_ledger_settle';
 comment on function payout.ledger_settle(text, text, numeric, text) is 'in_transit to settlement/...: the payout is paid';
 
+create function payout.ledger_unsettle(merchant_id text, txid text, amount numeric, settlement text) returns void
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_ledger_unsettle';
+comment on function payout.ledger_unsettle(text, text, numeric, text) is 'settlement/... back to in_transit: the payout was taken for paid and never was; a refund follows';
+
+create function payout.ledger_refund(merchant_id text, txid text, amount numeric, fee numeric) returns void
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_ledger_refund';
+comment on function payout.ledger_refund(text, text, numeric, numeric) is 'in_transit and fee back to available: the payout was not paid';
+
+create function payout.ledger_fee_refund(merchant_id text, txid text, fee numeric) returns void
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_ledger_fee_refund';
+comment on function payout.ledger_fee_refund(text, text, numeric) is 'fee back to available: the payout, whose amount was given back before, was not paid';
+
 create function payout.ledger_return(merchant_id text, txid text, amount numeric, fee numeric, settlement text) returns void
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_ledger_return';
 comment on function payout.ledger_return(text, text, numeric, numeric, text) is 'settlement/... (and fee, if not zero) back to available: the bank gave a paid payout back';

@@ -45,7 +45,7 @@ language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	if value is not null and (length(value) > 2000 or value !~ '^https?://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?#][!-~]*)?$') then
+	if value is not null and (length(value) > 2000 or value !~ '^https?://([A-Za-z0-9._~-]+|[[][0-9A-Fa-f:.]+[]])(:[0-9]{1,5})?([/?#][!-~]*)?$') then
 		raise exception 'argument "%" is not an http(s) URL of at most 2000 ASCII characters without user and password', argument
 			using errcode = 'PY016', hint = 'For example https://merchant.example/payout-events.';
 	end if;

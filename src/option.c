@@ -68,8 +68,9 @@ payout_option_interval(PG_FUNCTION_ARGS)
 	int64 number = option_integer(PG_GETARG_JSONB_P(0), name);
 	Interval *interval = palloc0(sizeof(Interval));
 
+	/* never of days: theirs depend on the session's time zone */
 	if (ends_in(name, "_days"))
-		interval->day = (int32) number;
+		interval->time = number * USECS_PER_DAY;
 	else
 		interval->time = number * (ends_in(name, "_ms") ? 1000 : USECS_PER_SEC);
 	PG_RETURN_POINTER(interval);

@@ -91,7 +91,7 @@ comment on column payout.payout.final_at is 'when it came to its end; null while
 comment on column payout.payout.disputed_at is 'since when a person has to decide what became of the money';
 comment on column payout.payout.events is 'number of history rows, the number of the last one';
 comment on column payout.payout.approvals is 'approvals given so far where the merchant''s rules of maker and checker count them, see payout.payout_approval; else null';
-comment on column payout.payout.account_check is 'what the bank said of the account; matched and name_differs compare the bank''s name with beneficiary_name';
+comment on column payout.payout.account_check is 'what the bank said of the account; matched and name_differs compare the bank''s name with beneficiary_name, unreadable: one of the two has no letter';
 comment on column payout.payout.account_name is 'the holder''s name as the bank gave it';
 comment on column payout.payout.check_due_at is 'work queue of lane validate: when to ask; null while asked or decided';
 comment on column payout.payout.dispatch_due_at is 'work queue of lane dispatch: when to enter a batch';
@@ -257,17 +257,27 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
 	settlement text := payout.settlement_account(p.channel_id, p.cvs_code);
-	money text := case p_money when 'by_position' then payout.money_needed(p.merchant_id, p.txid, p.state) else p_money end;
+	needed text[] := case p_money when 'by_position' then payout.money_needed(p.merchant_id, p.txid, p.state) else array[p_money] end;
+	money text;
 begin
-	if money = 'return' then
-		perform payout.ledger_return(p.merchant_id, p.txid, p.amount,
-			case when payout.option('merchant', m.options, 'refund_fee_on_return')::boolean then p.fee else 0 end, settlement)
-		from payout.merchant m where m.merchant_id = p.merchant_id;
-	elsif money = 'loss' then
-		perform payout.ledger_loss(p.merchant_id, p.txid, p.amount, settlement, p.events::text);
-	elsif money = 'loss_return' then
-		perform payout.ledger_loss_return(p.merchant_id, p.txid, p.amount, settlement, p.events::text);
-	end if;
+	foreach money in array needed loop
+		case money
+			when 'return' then
+				perform payout.ledger_return(p.merchant_id, p.txid, p.amount,
+					case when payout.option('merchant', m.options, 'refund_fee_on_return')::boolean then p.fee else 0 end, settlement)
+				from payout.merchant m where m.merchant_id = p.merchant_id;
+			when 'unsettle' then
+				perform payout.ledger_unsettle(p.merchant_id, p.txid, p.amount, settlement);
+			when 'refund' then
+				perform payout.ledger_refund(p.merchant_id, p.txid, p.amount, p.fee);
+			when 'fee_refund' then
+				perform payout.ledger_fee_refund(p.merchant_id, p.txid, p.fee);
+			when 'loss' then
+				perform payout.ledger_loss(p.merchant_id, p.txid, p.amount, settlement, p.events::text);
+			when 'loss_return' then
+				perform payout.ledger_loss_return(p.merchant_id, p.txid, p.amount, settlement, p.events::text);
+		end case;
+	end loop;
 end
 $$;
 comment on function payout.move_money(payout.payout, text) is 'makes the transfers of a move that seldom happens: return, or whatever a resolved dispute needs';
@@ -286,8 +296,9 @@ create function payout.fee_of(options jsonb, method text, amount numeric) return
 language c immutable strict parallel safe as 'MODULE_PATHNAME', 'payout_fee_of';
 comment on function payout.fee_of(jsonb, text, numeric) is 'the fee of a merchant''s options for a method and amount: flat plus basis points, rounded to two decimals';
 
--- Where a payout's money is by its transfers: none, in_transit, settled (the merchant paid), refunded (never paid),
--- returned (paid, and given back), or lost (refunded or returned, and yet paid by the bank: the platform bears it).
+-- Where a payout's money is by its transfers: none, in_transit, settled (the merchant paid), refunded (never paid, fee
+-- included), returned (paid, and given back; the fee perhaps too), or lost (refunded or returned, and yet paid by the bank:
+-- the platform bears it). What a merchant was given back is never taken again.
 create function payout.money_position(p_merchant_id text, p_txid text) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -296,8 +307,8 @@ begin
 	return (select case
 		when count(*) filter (where kind = 'loss') > count(*) filter (where kind = 'loss_return') then 'lost'
 		when bool_or(kind = 'return') then 'returned'
-		when bool_or(kind = 'settle') then 'settled'
 		when bool_or(kind = 'refund') then 'refunded'
+		when bool_or(kind = 'settle') then 'settled'
 		when bool_or(kind = 'deduct') then 'in_transit'
 		else 'none' end
 		from payout.transfer t where t.merchant_id = p_merchant_id and t.txid = p_txid);
@@ -305,20 +316,35 @@ end
 $$;
 comment on function payout.money_position(text, text) is 'where a payout''s money is by its transfers: none, in_transit, settled, refunded, returned or lost';
 
-create function payout.money_needed(p_merchant_id text, p_txid text, p_state text) returns text
+create function payout.is_fee_kept(p_merchant_id text, p_txid text) returns boolean
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	return case payout.money_position(p_merchant_id, p_txid)
-		when 'refunded' then case when p_state = 'paid' then 'loss' end
-		when 'returned' then case when p_state = 'paid' then 'loss' end
-		when 'lost' then case when p_state <> 'paid' then 'loss_return' end
-		when 'settled' then case when p_state <> 'paid' then 'return' end
-	end;
+	return (select coalesce(bool_or(kind = 'fee') and not bool_or(kind = 'fee_refund'), false)
+		from payout.transfer t where t.merchant_id = p_merchant_id and t.txid = p_txid);
 end
 $$;
-comment on function payout.money_needed(text, text, text) is 'the transfer that brings a disputed payout''s money where its new state (paid, failed, returned) says it is, or null';
+comment on function payout.is_fee_kept(text, text) is 'whether a fee was taken for a payout and not given back';
+
+-- A payout that failed was never paid: settled money goes back the way it came, fee included; and where it was given back as
+-- returned before, the fee that was kept follows.
+create function payout.money_needed(p_merchant_id text, p_txid text, p_state text) returns text[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	position text := payout.money_position(p_merchant_id, p_txid);
+begin
+	return array_remove(case
+		when p_state = 'paid' then array[case when position in ('refunded', 'returned') then 'loss' end]
+		when position = 'settled' then case p_state when 'failed' then '{unsettle,refund}'::text[] else '{return}' end
+		else array[case when position = 'lost' then 'loss_return' end,
+				   case when p_state = 'failed' and payout.is_fee_kept(p_merchant_id, p_txid) then 'fee_refund' end]
+	end, null);
+end
+$$;
+comment on function payout.money_needed(text, text, text) is 'the transfers that bring a disputed payout''s money where its new state (paid, failed, returned) says it is, in their order';
 
 create function payout.add_event(p payout.payout, p_reason text) returns payout.payout
 language plpgsql

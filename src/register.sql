@@ -162,14 +162,14 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	return p_scheduled_at between p_now + current_setting('payout.schedule_lead')::interval and p_now + interval '1 year';
+	return p_scheduled_at between p_now + payout.setting_interval('schedule_lead') and p_now + interval '8784 hours';
 end
 $$;
-comment on function payout.is_schedule(timestamptz, timestamptz) is 'whether a schedule is at least payout.schedule_lead and at most a year ahead';
+comment on function payout.is_schedule(timestamptz, timestamptz) is 'whether a schedule is at least payout.schedule_lead and at most a year (366 days of 24 hours) ahead';
 
 create function payout.option_interval(p_options jsonb, p_option text) returns interval
 language c stable strict parallel safe as 'MODULE_PATHNAME', 'payout_option_interval';
-comment on function payout.option_interval(jsonb, text) is 'an option of a channel that ends in _ms, _s or _days, as an interval';
+comment on function payout.option_interval(jsonb, text) is 'an option of a channel that ends in _ms, _s or _days, as an interval of seconds: a day has 86400';
 
 create function payout.channel_interval(p_channel_id text, p_option text) returns interval
 language plpgsql stable

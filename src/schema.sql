@@ -47,6 +47,12 @@ language c volatile parallel restricted as 'MODULE_PATHNAME', 'payout_clock';
 comment on function payout.clock() is
 'the present moment for schedules, expiry and backoff: the wall clock, moved by payout.clock_offset when payout.testing is on';
 
+-- Spans are counted in seconds everywhere: a day of an interval is one of the calendar, with 23 or 25 hours where the session's
+-- clocks change.
+create function payout.setting_interval(setting text) returns interval
+language c stable strict parallel safe as 'MODULE_PATHNAME', 'payout_setting_interval';
+comment on function payout.setting_interval(text) is 'the settings token_ttl, reservation_ttl, schedule_lead and safety_poll, as an interval of seconds';
+
 create function payout.jakarta_day(at timestamptz) returns date
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
@@ -133,7 +139,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	raise exception '% on payout.% is not allowed', lower(tg_op), tg_table_name
+	raise exception '% on payout.% is not allowed', lower(tg_op collate "C"), tg_table_name
 		using errcode = 'restrict_violation',
 			detail = 'Rows of this table are evidence or are named by other rows.',
 			hint = 'Corrections of the ledger are new transfers; a merchant, bank or store is switched off with payout.alter_merchant, alter_bank or alter_cvs.';
@@ -194,7 +200,7 @@ insert into payout.option_definition (scope, name, kind, minimum, maximum, choic
 	('merchant', 'notify_format', 'choice', null, null, '{standard}', '"standard"', 'format of notifications'),
 	('merchant', 'notify_events', 'list', null, null, '{account.checked,approval.given,payout.approved,payout.paid,payout.failed,payout.suspect,payout.rejected,payout.cancelled,payout.expired,payout.reversed,payout.returned,payout.disputed}',
 		'["payout.paid", "payout.failed", "payout.suspect", "payout.rejected", "payout.cancelled", "payout.expired", "payout.reversed", "payout.returned", "payout.disputed"]', 'events the merchant is told of'),
-	('merchant', 'on_name_differs', 'choice', null, null, '{hold,pass}', '"hold"', 'an approved payout whose account has another name waits for a person, or passes'),
+	('merchant', 'on_name_differs', 'choice', null, null, '{hold,pass}', '"hold"', 'an approved payout whose account has another name, or an unreadable one, waits for a person, or passes'),
 	('merchant', 'fee', 'fee', null, null, '{overbooking,online,cashout}', '{}', 'per method {"flat": amount, "bps": basis points}, taken on top of the amount'),
 	('merchant', 'limits', 'limits', null, null, '{overbooking,online,cashout}', '{}', 'per method {"min": amount, "max": amount}, and "daily_total": amount per Jakarta day'),
 	('merchant', 'refund_fee_on_return', 'boolean', null, null, null, 'false', 'the fee is given back when a paid payout is returned'),
@@ -277,7 +283,7 @@ begin
 				then format('a whole number from %s to %s', d.minimum, d.maximum) end
 			when 'text' then case when not coalesce(jsonb_typeof(given.value) = 'string'
 					and length(given.value #>> '{}') between d.minimum and d.maximum
-					and (given.value #>> '{}') !~ '[[:cntrl:]]', false)
+					and ((given.value #>> '{}') = '' or payout.is_text(given.value #>> '{}', d.minimum::integer, d.maximum::integer, 'text')), false)
 				then format('a text of %s to %s characters', d.minimum, d.maximum) end
 			when 'choice' then case when not coalesce(jsonb_typeof(given.value) = 'string'
 					and (given.value #>> '{}') = any (d.choices), false)

@@ -158,7 +158,7 @@ begin
 	if p_value is null or length(p_value) not between 1 and 16384 then
 		raise exception 'argument "value" is not 1 to 16384 characters'
 			using errcode = 'PY016', hint = 'Give the secret as a bind parameter, so that no log holds it.';
-	elsif p_old_valid_until <= payout.clock() or p_old_valid_until > payout.clock() + interval '366 days' then
+	elsif p_old_valid_until <= payout.clock() or p_old_valid_until > payout.clock() + interval '8784 hours' then
 		raise exception 'argument "old_valid_until" is past, or over a year ahead'
 			using errcode = 'PY016', hint = 'Leave it out, and the value before ends at once.';
 	elsif p_name = 'private_key' and p_old_valid_until is not null then

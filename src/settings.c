@@ -6,13 +6,18 @@
 #include "postgres.h"
 
 #include "compat.h"
+#include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/timestamp.h"
 #include "utils/varlena.h"
 
 #include "crash_point.h"
 #include "settings.h"
 #include "token_form.h"
+
+PG_FUNCTION_INFO_V1(payout_setting_interval);
 
 char *payout_databases = NULL;
 char *payout_secret_file = NULL;
@@ -138,4 +143,30 @@ payout_define_settings(void)
 	}
 	crash_point_define_settings();
 	MarkGUCPrefixReserved("payout");
+}
+
+/* setting_interval(setting): a setting's span, in seconds alone. */
+Datum
+payout_setting_interval(PG_FUNCTION_ARGS)
+{
+	const struct
+	{
+		const char *name;
+		int64 milliseconds;
+	} spans[] = {
+		{"token_ttl", (int64) payout_token_ttl_s * 1000},
+		{"reservation_ttl", (int64) payout_reservation_ttl_s * 1000},
+		{"schedule_lead", (int64) payout_schedule_lead_min * 60000},
+		{"safety_poll", payout_safety_poll_ms},
+	};
+	char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Interval *interval = palloc0(sizeof(Interval));
+
+	for (int i = 0; i < (int) lengthof(spans); i++)
+		if (strcmp(spans[i].name, name) == 0)
+		{
+			interval->time = spans[i].milliseconds * 1000;
+			PG_RETURN_INTERVAL_P(interval);
+		}
+	elog(ERROR, "setting \"payout.%s\" is no span", name);
 }

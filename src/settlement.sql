@@ -33,7 +33,7 @@ as $$
 declare
 	account text := payout.settlement_account(null, (payout.find_cvs(p_cvs_code)).cvs_code);
 	begins timestamptz := payout.day_begin('day', p_day);
-	ends timestamptz := begins + interval '1 day';
+	ends timestamptz := begins + interval '24 hours';
 begin
 	return query
 	select t.at, t.merchant_id, t.txid, p.cvs_reference, t.kind, t.signed_amount, t.currency
@@ -208,7 +208,7 @@ begin atomic
 	from payout.payout p
 	where (p.merchant_id, p.txid) in (select t.merchant_id, t.txid from payout.transfer t
 		where t.credit_account = payout.settlement_account(null, p_cvs_code) and t.credit_account like 'settlement/cvs:%'
-		and t.at >= p_begins and t.at < p_begins + interval '1 day')
+		and t.at >= p_begins and t.at < p_begins + interval '24 hours')
 	and p.state in ('paid', 'disputed') and p.cvs_code = p_cvs_code
 	and not exists (select from payout.cvs_settlement_row l where l.cvs_code = p.cvs_code and l.cvs_reference = p.cvs_reference)
 	order by 1, 2;

@@ -124,7 +124,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	valid_until timestamptz := payout.clock() + current_setting('payout.token_ttl')::interval;
+	valid_until timestamptz := payout.clock() + payout.setting_interval('token_ttl');
 	token text;
 begin
 	if payout.money_position(p.merchant_id, p.txid) <> 'in_transit' then
@@ -151,7 +151,7 @@ as $$
 declare
 	p payout.payout := payout.find_payout(p_merchant_id, p_txid, true);
 	started timestamptz := payout.clock();
-	valid_until timestamptz := started + current_setting('payout.token_ttl')::interval;
+	valid_until timestamptz := started + payout.setting_interval('token_ttl');
 	token text;
 begin
 	if p.state <> 'token_issued' then

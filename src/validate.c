@@ -1,10 +1,15 @@
 /*
- * validate.c: lane validate, the worker's half: account inquiries (SNAP services 15 and 16).
+ * validate.c: lane validate, the worker's half: account inquiries (SNAP services 15 and 16); and whether names of this
+ * database can be read as letters.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "fmgr.h"
 #include "lane.h"
+#include "mb/pg_wchar.h"
+
+PG_FUNCTION_INFO_V1(payout_knows_letters);
 
 static void
 claim(BankChannel *channel, int slots, dlist_head *claimed)
@@ -53,3 +58,14 @@ const LaneWork validate_lane = {
 	.claim = claim,
 	.record = record,
 };
+
+/* knows_letters(): whether ICU is there and knows this database's encoding. */
+Datum
+payout_knows_letters(PG_FUNCTION_ARGS)
+{
+#ifdef USE_ICU
+	PG_RETURN_BOOL(is_encoding_supported_by_icu(GetDatabaseEncoding()));
+#else
+	PG_RETURN_BOOL(false);
+#endif
+}

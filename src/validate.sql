@@ -31,16 +31,55 @@ end
 $$;
 comment on function payout.claim_validate(text, integer) is 'worker: takes due account checks of a channel';
 
--- Names are compared without case, punctuation and repeated blanks: banks write them in capitals and cut titles' dots.
+create function payout.knows_letters() returns boolean
+language c immutable strict parallel safe as 'MODULE_PATHNAME', 'payout_knows_letters';
+comment on function payout.knows_letters() is 'whether ICU knows the characters of this database''s encoding; where it does not (SQL_ASCII), bytes beyond ASCII are compared as they are';
+
+-- Names are compared without case, punctuation and repeated blanks: banks write them in capitals and cut titles' dots. What a
+-- letter is, and its capital, is said by Unicode and never by the database's locale; composed and decomposed forms are one.
+-- Marks and other signs stay: in many scripts they are the vowels.
 create function payout.plain_name(value text) returns text
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	return btrim(regexp_replace(upper(value), '[^[:alnum:]]+', ' ', 'g'));
+	if not payout.knows_letters() or value collate "C" ~ E'^[\\u0001-\\u007f]*$' then
+		return btrim(regexp_replace(upper(value collate "C"), E'[\\u0001-\\u002f\\u003a-\\u0040\\u005b-\\u0060\\u007b-\\u007f]+', ' ', 'g'));
+	elsif getdatabaseencoding() = 'UTF8' then
+		value := regexp_replace(normalize(value, nfkc) collate "C", E'[\\u00ad\\u200c-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\ufeff]', '', 'g'); -- joiners and marks of direction
+	end if;
+	return btrim(regexp_replace(upper(value collate "und-x-icu"), '[[:space:][:punct:][:cntrl:]$+<=>^`|~]+', ' ', 'g'));
 end
 $$;
-comment on function payout.plain_name(text) is 'a name in capitals, letters and digits only, single blanks';
+comment on function payout.plain_name(text) is 'a name in capitals, without punctuation, single blanks';
+
+create function payout.has_letter(value text) returns boolean
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	if value collate "C" ~ '[A-Za-z]' then
+		return true;
+	elsif payout.knows_letters() then
+		return value collate "und-x-icu" ~ '[[:alpha:]]';
+	end if;
+	return value collate "C" ~ E'[^\\u0001-\\u007f]';
+end
+$$;
+comment on function payout.has_letter(text) is 'whether a name has a letter of any script';
+
+create function payout.compare_names(p_ours text, p_theirs text) returns text
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return case
+		when (payout.has_letter(p_ours) and payout.has_letter(p_theirs)) is not true then 'unreadable'
+		when payout.plain_name(p_ours) = payout.plain_name(p_theirs) then 'matched'
+		else 'name_differs' end;
+end
+$$;
+comment on function payout.compare_names(text, text) is 'what an account check says of the name that we have and the one that the bank gave: matched, name_differs, or unreadable where one has no letter';
 
 -- Accounts that match are written in one set, whatever else the bank said one by one.
 create function payout.record_checks(p_incarnation_id uuid, p_channel_ids text[], p_attempt_ids uuid[], p_outcomes text[],
@@ -60,7 +99,7 @@ declare
 begin
 	-- Locked in the order of their TXIDs, and then found by their places in a statement that sees what it has waited for.
 	with locked as materialized (
-		select u as e, p.place, u.outcome = 'yes' and coalesce(payout.plain_name(u.answer) = payout.plain_name(p.beneficiary_name), false) as matches
+		select u as e, p.place, u.outcome = 'yes' and u.answer is not null and payout.compare_names(p.beneficiary_name, u.answer) = 'matched' as matches
 		from (select x.* from unnest(ended) x order by x.txid) u,
 		lateral (select q.ctid as place, q.beneficiary_name from payout.payout q
 				 where q.merchant_id = u.merchant_id and q.txid = u.txid
@@ -106,8 +145,7 @@ begin
 	end if;
 	-- A refusal of the request's form (400) blames us, not the account.
 	result := case
-		when e.outcome = 'yes' and e.answer is not null then
-			case when payout.plain_name(e.answer) = payout.plain_name(p.beneficiary_name) then 'matched' else 'name_differs' end
+		when e.outcome = 'yes' and e.answer is not null then payout.compare_names(p.beneficiary_name, e.answer)
 		when e.outcome = 'no' and e.http_status is distinct from 400 then 'invalid'
 		else 'unavailable' end;
 	update payout.payout u

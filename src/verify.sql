@@ -91,6 +91,7 @@ begin atomic
 		('deduct', 'available', 'in_transit'),
 		('fee', 'available', 'fee'),
 		('settle', 'in_transit', 'settlement'),
+		('unsettle', 'settlement', 'in_transit'),
 		('refund', 'in_transit', 'available'),
 		('fee_refund', 'fee', 'available'),
 		('return', 'settlement', 'available'),
@@ -114,7 +115,7 @@ begin atomic
 	union all
 	select 'transfer_settlement', t.merchant_id, t.txid, format('%s from %s to %s, paid by %s', t.kind, t.debit_account, t.credit_account, coalesce(p.channel_id, p.cvs_code, 'nobody'))
 	from payout.transfer t join payout.payout p on p.merchant_id = t.merchant_id and p.txid = t.txid
-	where t.kind in ('settle', 'return', 'loss', 'loss_return')
+	where t.kind in ('settle', 'unsettle', 'return', 'loss', 'loss_return')
 	and coalesce(payout.settlement_account(p.channel_id, p.cvs_code), '') not in (t.debit_account, t.credit_account);
 end;
 comment on function payout.verify_transfer() is 'verify: each transfer goes between the right accounts and has its payout and its amount';
@@ -136,7 +137,7 @@ begin atomic
 		('disbursement', 'suspect', '{in_transit}'),
 		('disbursement', 'paid', '{settled}'),
 		('disbursement', 'cancelled', '{refunded}'),
-		-- a dispute may end as failed after a return, and as returned after a refund
+		-- a dispute may end as failed after a return (then the fee was given back as well), and as returned after a refund
 		('disbursement', 'failed', '{refunded,returned}'),
 		('disbursement', 'returned', '{returned,refunded}'),
 		('disbursement', 'disputed', '{settled,refunded,returned}'),
@@ -176,7 +177,8 @@ begin atomic
 	from located l
 	where case
 		when l.position = 'none' then l.fee <> 0
-		when l.position = 'refunded' then l.available <> 0
+		-- what was not paid costs the merchant nothing, whichever way it came to that
+		when l.position = 'refunded' or l.state = 'failed' then l.available <> 0
 		when l.position = 'in_transit' or (l.position = 'settled' and not l.was_lost) then l.available <> -(l.amount + l.fee)
 		when l.position in ('returned', 'settled') then l.available not in (0, -l.fee)
 		else l.available > 0 end;
@@ -473,7 +475,7 @@ begin atomic
 	select 'payout_form', p.merchant_id, p.txid, format('%s by %s, account check %s', p.kind, p.method, coalesce(p.account_check, 'none'))
 	from payout.payout p
 	where p.kind not in ('disbursement', 'cashout') or p.method not in ('overbooking', 'online', 'cashout') or p.currency <> 'IDR'
-	or p.account_check not in ('pending', 'matched', 'name_differs', 'invalid', 'unavailable')
+	or p.account_check not in ('pending', 'matched', 'name_differs', 'unreadable', 'invalid', 'unavailable')
 	or (p.kind = 'cashout') <> (p.method = 'cashout') or (p.cvs_code is null) <> (p.cvs_reference is null)
 	or p.txid not like p.merchant_id || '07%' or length(p.txid) <> 30
 	or case when p.kind = 'disbursement' then num_nulls(p.channel_id, p.bank_code, p.account_no, p.account_check) > 0 or num_nonnulls(p.cvs_code, p.expire_due_at) > 0

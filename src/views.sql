@@ -21,7 +21,7 @@ language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	return regexp_replace(value, '\d{4,}(\d{4})(?!\d)', '****\1', 'g');
+	return regexp_replace(value collate "C", '[0-9]{4,}([0-9]{4})(?![0-9])', E'****\\1', 'g');
 end
 $$;
 comment on function payout.masked_digits(text) is 'the value with runs of eight and more digits hidden but for their last four';
@@ -53,7 +53,7 @@ comment on column payout.v_payout.account_no is 'the destination account, all bu
 comment on column payout.v_payout.beneficiary_name is 'the beneficiary''s name as registered';
 comment on column payout.v_payout.beneficiary_phone is 'the beneficiary''s phone number, all but its last four characters hidden';
 comment on column payout.v_payout.description is 'the merchant''s text for the beneficiary';
-comment on column payout.v_payout.account_check is 'what the bank said of the account: pending, matched, name_differs, invalid or unavailable';
+comment on column payout.v_payout.account_check is 'what the bank said of the account: pending, matched, name_differs, unreadable, invalid or unavailable';
 comment on column payout.v_payout.account_name is 'the holder''s name as the bank gave it';
 comment on column payout.v_payout.batch_id is 'the batch that carries it, see v_batch';
 comment on column payout.v_payout.bank_reference_no is 'the bank''s own id of the transfer';

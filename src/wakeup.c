@@ -16,6 +16,8 @@
 #include "commands/trigger.h"
 #include "crash_point.h"
 #include "fmgr.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "settings.h"
@@ -24,18 +26,29 @@
 #include "storage/lwlock.h"
 #include "storage/proc.h"
 #include "storage/shmem.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
 #include "wakeup.h"
 
 PG_FUNCTION_INFO_V1(payout_wake);
 PG_FUNCTION_INFO_V1(payout_wake_worker);
+PG_FUNCTION_INFO_V1(payout_worker_state);
+
+#define WAKEUP_ERROR_BYTES_MAX 200
+#define FAILURE_GAP_MS 10000 /* what fails is tried again each second */
 
 typedef struct WakeupPlace
 {
 	Oid database; /* InvalidOid: free */
 	Latch *latch;
-	bool holds_file;		 /* the lock on payout.secret_file */
-	pg_atomic_uint32 rests;	 /* do not wake */
-	pg_atomic_uint32 called; /* since the worker asked last */
+	bool holds_file;			/* the lock on payout.secret_file */
+	pg_atomic_uint32 rests;		/* do not wake */
+	pg_atomic_uint32 called;	/* since the worker asked last */
+	pg_atomic_uint64 turned_at; /* when its last turn ended, well or not; at first when it began */
+	/* the present series of failures, under the lock: none is longer than FAILURE_GAP_MS after the one before; 0: there was none */
+	TimestampTz failing_since;
+	TimestampTz failed_at;
+	char error[WAKEUP_ERROR_BYTES_MAX + 1];
 } WakeupPlace;
 
 typedef struct WakeupState
@@ -71,6 +84,7 @@ wakeup_shmem_init(void)
 		{
 			pg_atomic_init_u32(&state->workers[i].rests, 0);
 			pg_atomic_init_u32(&state->workers[i].called, 0);
+			pg_atomic_init_u64(&state->workers[i].turned_at, 0);
 		}
 	}
 }
@@ -197,6 +211,9 @@ wakeup_register_worker(void)
 			state->workers[i].database = MyDatabaseId;
 			state->workers[i].latch = MyLatch;
 			pg_atomic_write_u32(&state->workers[i].rests, 0);
+			pg_atomic_write_u64(&state->workers[i].turned_at, (uint64) GetCurrentTimestamp());
+			state->workers[i].failing_since = 0;
+			state->workers[i].failed_at = 0;
 			own = &state->workers[i];
 			registered = true;
 		}
@@ -235,6 +252,61 @@ bool
 wakeup_worker_is_called(void)
 {
 	return pg_atomic_exchange_u32(&own->called, 0) != 0;
+}
+
+void
+wakeup_worker_turned(void)
+{
+	pg_atomic_write_u64(&own->turned_at, (uint64) GetCurrentTimestamp());
+}
+
+void
+wakeup_worker_failed(const char *error)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int length = pg_mbcliplen(error, strlen(error), WAKEUP_ERROR_BYTES_MAX);
+
+	LWLockAcquire(state->lock, LW_EXCLUSIVE);
+	if (own->failed_at == 0 || TimestampDifferenceExceeds(own->failed_at, now, FAILURE_GAP_MS))
+		own->failing_since = now;
+	own->failed_at = now;
+	memcpy(own->error, error, length);
+	own->error[length] = '\0';
+	LWLockRelease(state->lock);
+}
+
+/* worker_state(): see health.sql. */
+Datum
+payout_worker_state(PG_FUNCTION_ARGS)
+{
+	Datum values[4] = {0};
+	bool nulls[4] = {true, true, true, true};
+	char error[WAKEUP_ERROR_BYTES_MAX + 1] = "";
+	TupleDesc desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (state != NULL)
+		LWLockAcquire(state->lock, LW_SHARED);
+	for (int i = 0; state != NULL && i < WAKEUP_DATABASES_MAX; i++)
+	{
+		WakeupPlace *place = &state->workers[i];
+
+		if (place->database != MyDatabaseId)
+			continue;
+		values[0] = TimestampTzGetDatum((TimestampTz) pg_atomic_read_u64(&place->turned_at));
+		nulls[0] = false;
+		if (place->failed_at == 0)
+			continue;
+		values[1] = TimestampTzGetDatum(place->failing_since);
+		values[2] = TimestampTzGetDatum(place->failed_at);
+		strlcpy(error, place->error, sizeof(error));
+		nulls[1] = nulls[2] = nulls[3] = false;
+	}
+	if (state != NULL)
+		LWLockRelease(state->lock);
+	values[3] = CStringGetTextDatum(error);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
 bool

@@ -37,6 +37,13 @@ extern bool wakeup_worker_is_called(void);
 extern void wakeup_worker_holds_file(bool holds);
 extern bool wakeup_file_is_ours(void);
 
+/*
+ * The worker says that a turn has ended, and what failed in it, which health() tells when it goes on for long. The message is
+ * cut where it is long.
+ */
+extern void wakeup_worker_turned(void);
+extern void wakeup_worker_failed(const char *error);
+
 /* Wakes sessions that wait for a bank's answer; the worker calls it after it committed one. */
 extern void wakeup_answered(void);
 extern ConditionVariable *wakeup_answers(void);

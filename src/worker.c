@@ -44,6 +44,7 @@
 #include "utils/timeout.h"
 #include "wakeup.h"
 #include "worker.h"
+#include "worker_session.h"
 
 static bool incarnation_begun = false;
 static dlist_head ended = DLIST_STATIC_INIT(ended); /* ended exchanges, to be recorded */
@@ -192,6 +193,7 @@ may_turn(MemoryContext context)
 		armed = false;
 		turn_exit_if_dropped();
 		next_turn_ms = payout_unix_ms() + TURN_PAUSE_MS;
+		wakeup_worker_failed(error->message);
 		ereport(LOG, (errmsg("payout worker cannot turn: %s", error->message)));
 	}
 	PG_END_TRY();
@@ -234,7 +236,9 @@ turn_in_transaction(dlist_head *all, bool *may_send, MemoryContext context)
 	}
 	PG_CATCH();
 	{
-		(void) turn_fail(context);
+		ErrorData *error = turn_fail(context);
+
+		wakeup_worker_failed(error->message);
 		claim_undo(&claimed);
 	}
 	PG_END_TRY();
@@ -300,30 +304,6 @@ turn(MemoryContext context)
 	next_is_known = false;
 }
 
-static void
-set_session(void)
-{
-	/* Whatever the database's or the role's defaults are, the worker needs these. */
-	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("lock_timeout", "200ms", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("jit", "off", PGC_SUSET, PGC_S_OVERRIDE);
-	/*
-	 * A turn takes few rows of large tables, by index. A plan that reads a whole table is never right here, but looks
-	 * so to a planner that guesses how much of a queue a batch takes, or whose statistics a crash has thrown away.
-	 */
-	SetConfigOption("enable_seqscan", "off", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("enable_hashjoin", "off", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("enable_mergejoin", "off", PGC_SUSET, PGC_S_OVERRIDE);
-	/* Nor does it help to plan anew for each set: its size says nothing of where its rows are. */
-	SetConfigOption("plan_cache_mode", "force_generic_plan", PGC_SUSET, PGC_S_OVERRIDE);
-	if (synchronous_commit < SYNCHRONOUS_COMMIT_REMOTE_FLUSH)
-		SetConfigOption("synchronous_commit", "on", PGC_SUSET, PGC_S_OVERRIDE);
-}
-
 static bool
 take_singleton_lock(void)
 {
@@ -353,7 +333,7 @@ serve_interrupts(void)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
-		set_session();
+		worker_session_set();
 		read_settings();
 		next_turn_ms = 0; /* the clock may have moved */
 	}
@@ -441,7 +421,7 @@ payout_worker_main(Datum database)
 	pqsignal(SIGINT, serve_lock_timeout);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database), InvalidOid, 0);
-	set_session();
+	worker_session_set();
 	turn_exit_if_dropped();
 	if (!take_singleton_lock() || !wakeup_register_worker())
 		ereport(FATAL, (errmsg("payout worker of database %u is already running, or too many are",
@@ -477,6 +457,7 @@ payout_worker_main(Datum database)
 		if (woken)
 		{
 			turn(turn_context);
+			wakeup_worker_turned();
 			rest_until_ms = payout_unix_ms() + Min(idle_turns, REST_MAX_MS) - 1;
 		}
 		else if (!next_is_known && put_off_until_ms == 0)

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Checks that no source depends on the locale or the time zone of a database or session: what says so is a word or two.
+# usage: check_words.sh, at the top of the tree
+set -euo pipefail
+
+status=0
+
+# Prints the lines of files that match a pattern, comments and COMMENT ON left out; that is a failure, because of a reason.
+# usage: refuse REASON PATTERN [EXCEPT] < "FILE:LINE:TEXT" lines
+refuse()
+{
+	local found
+	found=$(grep -E -- "$2" | grep -vE -- "${3:-^$}" || true)
+	if [ -n "$found" ]; then
+		echo "$1:"
+		echo "$found"
+		status=1
+	fi
+}
+
+sql_lines()
+{
+	grep -n '' src/*.sql | grep -vE '^[^:]+:[0-9]+:[[:space:]]*--' | grep -vE "^[^:]+:[0-9]+:(comment on|')" | sed -E 's/[[:space:]]-- .*$//'
+}
+
+c_lines()
+{
+	grep -nE '' src/*.c src/*.h | grep -vE '^[^:]+:[0-9]+:[[:space:]]*(/\*|\*)' | sed -E 's,/\*.*\*/,,'
+}
+
+refuse 'The case of letters follows the locale, unless a collation is named' '\b(upper|lower|initcap)\(|\bilike\b' 'collate' < <(sql_lines)
+refuse 'Classes of characters follow the locale, unless a collation is named' '\[:[a-z]+:\]|\\[wWdDsSmMyY]' 'collate' < <(sql_lines)
+refuse 'A backslash means another thing where standard_conforming_strings is off, but in E strings' '\\' "E'" < <(sql_lines)
+refuse 'A pattern that ignores case follows the locale, unless a collation is named' '~\*' 'collate' < <(sql_lines)
+refuse 'A span of days, weeks, months or years follows the time zone; give hours' "interval '[^']*(day|week|mon|year|[0-9]d)" < <(sql_lines)
+refuse 'A setting that is read as an interval may have days; use payout.setting_interval' 'current_setting\([^)]*\)::interval' < <(sql_lines)
+refuse 'The functions of <ctype.h> follow the locale; compare characters, or use pg_ascii_*' \
+	'\b(isalnum|isalpha|islower|isupper|isdigit|isspace|ispunct|isprint|isgraph|iscntrl|isxdigit|toupper|tolower|isw[a-z]+|tow[a-z]+|strcoll|strcasecmp|strncasecmp|pg_toupper|pg_tolower)\(' < <(c_lines)
+exit "$status"
