@@ -19,6 +19,8 @@ C_FILES = \
 	clock \
 	identifier \
 	txid \
+	utf8 \
+	sha256 \
 	token \
 	token_form \
 	token_tries \
@@ -31,6 +33,7 @@ C_FILES = \
 	row_set \
 	row_cache \
 	payout_row \
+	content \
 	chain \
 	history \
 	policy \

@@ -13,6 +13,7 @@
 #include "errors.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
+#include "utf8.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 
@@ -58,6 +59,15 @@ static bool
 is_text(unsigned char byte)
 {
 	return byte >= ' ' && byte != 0x7f;
+}
+
+/* Whether the text can be sent to a bank or a merchant, who read UTF-8. */
+static bool
+is_in_utf8(const char *bytes, int size)
+{
+	int utf8_len;
+
+	return utf8_of(bytes, size, &utf8_len) != NULL;
 }
 
 static const CharacterSet character_sets[] = {
@@ -126,6 +136,10 @@ payout_require_text(PG_FUNCTION_ARGS)
 	if (blank)
 		ereport(ERROR, (errcode(sqlstate), errmsg("argument \"%s\" is blank", argument),
 						errhint("It must be %d to %d of %s.", length_min, length_max, set->words)));
+	if (!is_in_utf8(bytes, size))
+		ereport(ERROR,
+				(errcode(sqlstate), errmsg("argument \"%s\" has a character that is none in UTF-8", argument),
+				 errhint("It is sent in UTF-8. Set client_encoding to what the text is in.")));
 	PG_RETURN_TEXT_P(value);
 }
 
@@ -148,7 +162,7 @@ argument_is_text(Datum value, int length_min, int length_max, const char *charac
 		if (bytes[i] != ' ')
 			blank = false;
 	}
-	return !blank;
+	return !blank && is_in_utf8(bytes, size);
 }
 
 /* is_text(value, length_min, length_max, characters): whether require_text would let it pass. */

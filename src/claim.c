@@ -134,6 +134,7 @@ claim_parts(int parts, dlist_head *claimed)
 		if (!dlist_is_empty(claimed))
 			crash_point("notify_claimed");
 	}
+	lane_set_unfit_aside(claimed);
 	exchange_save_attempts(claimed, &turn_incarnation_id);
 	expiry_is_due =
 		turn_query_bool(&expiry_plan, "select coalesce(payout.next_expiry() <= payout.clock(), false)");
