@@ -7,7 +7,7 @@
 
 #include "payout_row.h"
 
-/* So many new salts (bytea), drawn at once. */
+/* So many new salts (bytea). */
 extern void content_salts(int count, Datum *salts);
 
 /* The digest (bytea) of a payout's content over its salt; NULL where it has no salt. */

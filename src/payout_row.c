@@ -8,6 +8,7 @@
 #include "argument.h"
 #include "compat.h"
 #include "executor/spi.h"
+#include "funcapi.h"
 #include "payout_row.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -172,5 +173,5 @@ payout_row_answer(HeapTuple tuple, TupleDesc desc)
 	payout_row_read(&row, desc, tuple);
 	payout_row_set_null(&row, SOURCE_ACCOUNT_NO);
 	payout_row_set_null(&row, CONTENT_SALT);
-	return heap_copy_tuple_as_datum(heap_form_tuple(desc, row.values, row.nulls), desc);
+	return HeapTupleGetDatum(heap_form_tuple(desc, row.values, row.nulls));
 }
