@@ -20,6 +20,8 @@ C_FILES = \
 	clock \
 	identifier \
 	txid \
+	utf8 \
+	sha256 \
 	token \
 	token_form \
 	token_tries \
@@ -32,6 +34,7 @@ C_FILES = \
 	row_set \
 	row_cache \
 	payout_row \
+	content \
 	chain \
 	history \
 	policy \

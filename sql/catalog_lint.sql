@@ -13,7 +13,7 @@ and (select attname from pg_attribute where attrelid = indrelid and attnum = ind
 -- and it is text in the C collation everywhere
 select attrelid::regclass, format_type(atttypid, atttypmod), collname from pg_attribute a join pg_class c on c.oid = attrelid left join pg_collation l on l.oid = attcollation
 where relnamespace = 'payout'::regnamespace and relkind = 'r' and attname in ('merchant_id', 'txid') and not (atttypid = 'text'::regtype and collname = 'C');
--- no sequences, no identities; money is numeric(18,2), moments have time zones
+-- no sequences, no identities; money is numeric(18,2), but for sums of it, moments have time zones
 select oid::regclass from pg_class where relnamespace = 'payout'::regnamespace and relkind = 'S';
 select attrelid::regclass, attname from pg_attribute a join pg_class c on c.oid = attrelid where relnamespace = 'payout'::regnamespace and (attidentity <> '' or atttypid in ('timestamp'::regtype, 'money'::regtype, 'real'::regtype, 'double precision'::regtype))
 	and relkind = 'r' and attname <> 'jitter';

@@ -55,7 +55,7 @@ select * from payout.verify_chain('CHAIN00001');
 -- the same by PostgreSQL's own functions: one row, and the heads of all links
 create function test.column_bytes(n integer, value bytea) returns bytea language sql as $$ select coalesce(int4send(n) || int4send(length(value)) || value, '') $$;
 select bool_and(sha256(test.column_bytes(1, convert_to(e.merchant_id, 'UTF8')) || test.column_bytes(2, convert_to(e.txid, 'UTF8')) || test.column_bytes(3, int4send(e.event_no))
-	|| test.column_bytes(4, timestamptz_send(e.at)) || test.column_bytes(7, convert_to(e.to_state, 'UTF8')) || test.column_bytes(8, convert_to(e.role_name, 'UTF8')))
+	|| test.column_bytes(4, timestamptz_send(e.at)) || test.column_bytes(7, convert_to(e.to_state, 'UTF8')) || test.column_bytes(8, convert_to(e.role_name, 'UTF8')) || test.column_bytes(10, e.content_digest))
 	= payout.chain(null, e)) as same
 from payout.payout_event e where e.merchant_id = 'CHAIN00001' and e.event_no = 1;
 select bool_and(s.head = sha256(s.before || test.column_bytes(1, convert_to(s.merchant_id, 'UTF8')) || test.column_bytes(2, int4send(s.link_no))
@@ -109,6 +109,10 @@ select c.n, test.found(c.change) from (values
 	(18, $$update payout.chain_link set until = until + interval '1 us' where merchant_id = 'CHAIN00001' and link_no = 1$$),
 	-- the last link is gone: its rows are in none
 	(19, $$delete from payout.chain_link where merchant_id = 'CHAIN00001' and link_no = (select max(link_no) from payout.chain_link where merchant_id = 'CHAIN00001')$$),
+	-- the digest of the content is chained as well: changed, taken away, planted
+	(21, $$update payout.payout_event set content_digest = sha256('other content') where txid = test.txid('CH1') and event_no = 1$$),
+	(22, $$update payout.payout_event set content_digest = null where txid = test.txid('CH3') and event_no = 1$$),
+	(23, $$update payout.payout_event set content_digest = sha256('x') where txid = test.txid('CH1') and event_no = 2$$),
 	-- what is not linked yet is counted
 	(20, $$delete from payout.payout_event where txid = test.txid('CH8')$$)) c (n, change) order by 1;
 select * from payout.verify_chain('CHAIN00001');

@@ -8,7 +8,7 @@ select test.set_up('SETTLE0001', 'SETCH', 'SETBANK', 1000000, '{"fee": {"cashout
 select test.set_up('SETTLE0002', 'SETCH', 'SETBANK', 1000000);
 select test.open_store('SETA'), test.open_store('SETB'), test.open_store('SETC');
 -- a channel of a store's name is another account
-select channel_id from payout.create_channel('SETA', 'snap', 'https://bank.example');
+select channel_id from payout.create_channel('SETA', 'snap', 'https://bank.example', '{"source_account_no": "1"}');
 select payout.jakarta_day(now()) as today, payout.jakarta_day(now()) + 1 as tomorrow, payout.jakarta_day(now()) - 1 as yesterday \gset
 create function test.settlement(p_cvs_code text, p_day date) returns table (line text, amount numeric) language sql as $$
 select concat_ws(' ', p.reference_no, s.kind, s.cvs_reference), s.amount from payout.cvs_settlement(p_cvs_code, p_day) s join payout.payout p on p.merchant_id = s.merchant_id and p.txid = s.txid

@@ -60,7 +60,7 @@ select test.agree('ESCROW0001');
 -- given, taken, given back: a refund is a credit too
 begin;
 select test.register('ESCROW0001', 'ESCROWB', 'LATER', 150);
-update payout.payout set scheduled_at = clock_timestamp() + interval '1 day' where reference_no = 'LATER';
+select test.reschedule('LATER', clock_timestamp() + interval '1 day');
 select state from payout.approve('ESCROW0001', test.txid('LATER'));
 select test.can_take(0.01);
 select state from payout.cancel('ESCROW0001', test.txid('LATER'), 'not wanted');

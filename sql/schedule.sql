@@ -31,14 +31,15 @@ select test.state('S2', 'S3'), (test.payout('S2')).account_check;
 select test.money('S3');
 
 -- its moment comes
-update payout.payout set scheduled_at = payout.clock() - interval '1 s', release_due_at = payout.clock() - interval '1 s' where reference_no = 'S2';
+select test.reschedule('S2', payout.clock() - interval '1 s');
+update payout.payout set release_due_at = payout.clock() - interval '1 s' where reference_no = 'S2';
 select payout.cancel('SCHEDULE01', test.txid('S2'), 'too late');
 select payout.release_schedules(100), test.state('S2'), (test.payout('S2')).dispatch_due_at <= payout.clock() as is_due;
 select payout.release_schedules(100);
 select payout.cancel('SCHEDULE01', test.txid('S2'), 'too late');
 select event_no, event, from_state, to_state from payout.payout_event where txid = test.txid('S2') order by event_no;
 -- approved too late
-update payout.payout set scheduled_at = payout.clock() - interval '1 s' where reference_no = 'S4';
+select test.reschedule('S4', payout.clock() - interval '1 s');
 select payout.approve('SCHEDULE01', test.txid('S4'));
 select test.money('S4');
 update payout.payout set check_due_at = payout.clock() where merchant_id = 'SCHEDULE01' and state = 'registered';

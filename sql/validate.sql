@@ -7,7 +7,7 @@ select test.set_up('VALIDATE01', 'VALCH', 'VALBANK');
 insert into payout.retry_policy (lane, base_ms, max_ms, tries_max) values ('validate', 3600000, 3600000, 1000);
 select test.live() >= 0 as alive;
 select test.register('VALIDATE01', 'VALBANK', 'V' || i) from generate_series(1, 8) i;
--- claimed once; the bank's own code and the service of the method
+-- claimed once; the service of the method, and the bank's code as it was when the payout was registered
 select alter_bank is distinct from null as altered from payout.alter_bank('VALBANK', '{"wire_code": "014"}');
 begin;
 select service, wire_code, account_no from payout.claim_validate('VALCH', 1);

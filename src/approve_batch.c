@@ -124,9 +124,9 @@ take_money(Batch *batch, const Policy *policy)
 		if (!approve_is_plain(&row))
 			continue;
 		amount = payout_row_get(&row, AMOUNT);
-		shares[count] =
-			(LedgerShare){.amount = ledger_to_cents(amount),
-						  .fee = ledger_to_cents(policy_fee(policy, payout_row_text(&row, METHOD), amount))};
+		shares[count] = (LedgerShare){
+			.amount = ledger_to_cents(amount),
+			.fee = ledger_to_cents(policy_fee_of(policy, payout_row_text(&row, METHOD), amount))};
 		takers[count++] = candidate;
 	}
 	ledger_take_set(batch->merchant_id, count, shares, policy_daily_total(policy));

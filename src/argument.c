@@ -11,6 +11,7 @@
 #include "errors.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
+#include "utf8.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 #include "visible.h"
@@ -80,7 +81,8 @@ typedef enum Fault
 	NO_FAULT,
 	FAULT_LENGTH,
 	FAULT_CHARACTER,
-	FAULT_BLANK
+	FAULT_BLANK,
+	FAULT_ENCODING /* it is sent to banks and merchants, who read UTF-8 */
 } Fault;
 
 /* What is wrong with a value; its length in characters, and the bytes before the character that is not allowed. */
@@ -96,7 +98,12 @@ find_fault(const CharacterSet *set, text *value, int length_min, int length_max,
 	if (*length < length_min || *length > length_max)
 		return FAULT_LENGTH;
 	if (set->allows == NULL)
+	{
+		bytes = utf8_of(bytes, size, &size);
+		if (bytes == NULL)
+			return FAULT_ENCODING;
 		*place = visible_find_control(bytes, size, &shows);
+	}
 	for (int i = 0; set->allows != NULL && *place < 0 && i < size; i++)
 	{
 		if (!set->allows((unsigned char) bytes[i]))
@@ -143,6 +150,10 @@ payout_require_text(PG_FUNCTION_ARGS)
 		case FAULT_BLANK:
 			ereport(ERROR, (errcode(sqlstate), errmsg("argument \"%s\" is blank", argument),
 							errhint("It must be %d to %d of %s.", length_min, length_max, set->words)));
+		case FAULT_ENCODING:
+			ereport(ERROR, (errcode(sqlstate),
+							errmsg("argument \"%s\" has a character that is none in UTF-8", argument),
+							errhint("It is sent in UTF-8. Set client_encoding to what the text is in.")));
 	}
 	PG_RETURN_TEXT_P(value);
 }

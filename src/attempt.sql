@@ -21,7 +21,7 @@ create table payout.batch (
 	source_account_no text not null,
 	transaction_date timestamptz not null,
 	item_count integer not null check (item_count > 0),
-	total numeric(18,2) not null,
+	total numeric(22,2) not null,
 	due_at timestamptz,
 	sent_at timestamptz,
 	tries integer not null default 0,
@@ -30,11 +30,14 @@ create table payout.batch (
 	response_code text,
 	created_at timestamptz not null default clock_timestamp(),
 	closed_at timestamptz,
+	salt bytea default payout.new_salt(),
 	primary key (channel_id, batch_id)
 ) with (fillfactor = 70);
 comment on table payout.batch is 'payouts sent to a channel together; its members, their references and its date are frozen, so that a resend is the same order';
 comment on column payout.batch.service is 'SNAP service: 17 and 18 carry one payout, 20 many';
 comment on column payout.batch.state is 'open (to be sent at due_at), sending, accepted by the bank, refused (final, nothing paid), split (refused whole, sent again in halves), unknown (members are asked for one by one)';
+comment on column payout.batch.source_account_no is 'our account that is debited: the one that all members were registered with';
+comment on column payout.batch.salt is 'what its orders are digested with, see payout.attempt.request_digest';
 comment on column payout.batch.was_unknown is 'an earlier sending may have arrived: a later refusal proves nothing';
 
 create index batch_due on payout.batch (channel_id, due_at) where due_at is not null;
@@ -65,7 +68,7 @@ create table payout.attempt (
 ) with (autovacuum_vacuum_scale_factor = 0.05);
 comment on table payout.attempt is 'one HTTP exchange with a bank: written before it is sent, completed once, never changed after';
 comment on column payout.attempt.outcome is 'not_sent, yes, no, refused_for_now or unknown; null while it may be under way';
-comment on column payout.attempt.request_digest is 'SHA-256 of the body; a batch is never sent again with another body';
+comment on column payout.attempt.request_digest is 'SHA-256 of the body over a salt, that of the batch or the payout''s content_salt: an account number behind a bare digest could be guessed, and these rows stay when the salt is erased. A batch is never sent again with another body';
 comment on column payout.attempt.excerpt is 'the beginning of what went wrong, never a whole body; null where nothing did';
 
 -- No index knows of the outcome, so that writing it touches none (HOT); payout.under_way finds what has none yet.

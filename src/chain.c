@@ -9,22 +9,19 @@
  */
 #include "postgres.h"
 
-#include <openssl/evp.h>
-
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "libpq/pqformat.h"
+#include "sha256.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 #include "utils/typcache.h"
 #include "utils/uuid.h"
 
 PG_FUNCTION_INFO_V1(payout_chain);
-
-#define HEAD_LEN 32 /* bytes of a SHA-256 */
 
 /* The bytes of a column, with their number before them. */
 static void
@@ -63,28 +60,11 @@ write_column(StringInfo buffer, int number, Oid type, Datum value)
 	}
 }
 
-/* What OpenSSL looks up for a digest is kept: it costs more than a row's digest does. */
-static void
-digest(const StringInfo buffer, unsigned char *out)
-{
-	static EVP_MD *sha256 = NULL;
-	static EVP_MD_CTX *context = NULL;
-
-	if (sha256 == NULL)
-		sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-	if (context == NULL)
-		context = EVP_MD_CTX_new();
-	if (sha256 == NULL || context == NULL || EVP_DigestInit_ex(context, sha256, NULL) != 1 ||
-		EVP_DigestUpdate(context, buffer->data, buffer->len) != 1 ||
-		EVP_DigestFinal_ex(context, out, NULL) != 1)
-		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not compute SHA-256")));
-}
-
-/* The head (32 bytes) after one more row; the one before is NULL where the chain begins. */
+/* The head after one more row; the one before is NULL where the chain begins. */
 static bytea *
 chain_row(const bytea *head, TupleDesc desc, const Datum *values, const bool *nulls)
 {
-	bytea *next = palloc(VARHDRSZ + HEAD_LEN);
+	bytea *next = palloc(VARHDRSZ + SHA256_LEN);
 	StringInfoData buffer;
 
 	initStringInfo(&buffer);
@@ -93,8 +73,8 @@ chain_row(const bytea *head, TupleDesc desc, const Datum *values, const bool *nu
 	for (int i = 0; i < desc->natts; i++)
 		if (!nulls[i] && !TupleDescAttr(desc, i)->attisdropped)
 			write_column(&buffer, i + 1, TupleDescAttr(desc, i)->atttypid, values[i]);
-	SET_VARSIZE(next, VARHDRSZ + HEAD_LEN);
-	digest(&buffer, (unsigned char *) VARDATA(next));
+	SET_VARSIZE(next, VARHDRSZ + SHA256_LEN);
+	sha256_salted(NULL, 0, buffer.data, buffer.len, (unsigned char *) VARDATA(next));
 	pfree(buffer.data);
 	return next;
 }

@@ -33,7 +33,7 @@ create table payout.bank (
 	created_at timestamptz not null default now(),
 	created_by text not null default payout.caller()
 );
-comment on table payout.bank is 'a destination bank and the channel that reaches it';
+comment on table payout.bank is 'a destination bank and the channel that reaches it, for payouts that will be registered; each payout keeps what it was registered with';
 comment on column payout.bank.enabled is 'a disabled bank takes no new payouts; those under way go on';
 
 create trigger refuse_delete before delete on payout.bank for each row execute function payout.refuse_change();
@@ -42,6 +42,9 @@ create trigger forget_rows after insert or update or delete on payout.bank for e
 create trigger forget_all_rows after truncate on payout.bank for each statement execute function payout.forget_rows();
 alter table payout.bank enable always trigger forget_rows;
 alter table payout.bank enable always trigger forget_all_rows;
+
+-- Which channel, its code for the bank and our account there are frozen in each payout when it is registered: what was
+-- checked is what is sent. Changes here concern later payouts.
 
 create function payout.find_channel(p_channel_id text) returns payout.channel
 language plpgsql stable
@@ -222,6 +225,11 @@ begin
 	perform payout.require_text('name', coalesce(p_options ->> 'name', b.name), 1, 100, 'text', 'PY016'),
 			payout.find_channel(coalesce(p_options ->> 'channel_id', b.channel_id)),
 			payout.check_options('bank', jsonb_strip_nulls(p_options - '{name,channel_id,enabled}'::text[]));
+	-- The code is the channel's: another channel may know another bank by it.
+	if p_options ->> 'channel_id' <> b.channel_id and b.options ? 'wire_code' and not p_options ? 'wire_code' then
+		raise exception 'argument "options" moves the bank to another channel without its wire_code there'
+			using errcode = 'PY016', hint = 'Give the code by which the new channel knows the bank, or null where that is the bank_code.';
+	end if;
 	update payout.bank
 	set name = coalesce(p_options ->> 'name', name),
 		channel_id = coalesce(p_options ->> 'channel_id', channel_id),

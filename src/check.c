@@ -37,8 +37,8 @@ claim(BankChannel *channel, int slots, dlist_head *claimed)
 		order->transaction_date =
 			DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 6, &isnull));
 		order->bank_reference_no = lane_column(row, 7);
-		exchange->host = pstrdup(channel->base_url);
-		channel->protocol->write(channel, order, &exchange->request);
+		exchange->salt = lane_bytes(row, 11);
+		lane_write(exchange);
 		MemoryContextSwitchTo(old);
 	}
 }

@@ -5,7 +5,7 @@
 
 create type payout.check_work as (
 	channel_id text, merchant_id text, txid text, service integer, external_id text, transaction_date timestamptz,
-	bank_reference_no text, amount numeric, account_no text, wire_code text
+	bank_reference_no text, amount numeric, account_no text, wire_code text, salt bytea
 );
 comment on type payout.check_work is 'what lane check sends for one payout; service, external id and date are those of the transfer asked for';
 
@@ -19,20 +19,19 @@ begin
 	end if;
 	return query
 	with due as materialized (
-		select q.ctid as place, q.bank_code, q.batch_id
+		select q.ctid as place, q.batch_id
 		from payout.payout q
 		where q.channel_id = p_channel_id and q.status_due_at <= (select payout.clock())
 		and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'check'))
 		order by q.status_due_at limit p_limit
 		for no key update skip locked)
 	update payout.payout p set status_due_at = null
-	from due d
-	join payout.bank k on k.bank_code = d.bank_code,
+	from due d,
 	lateral (select q.* from payout.batch q where q.channel_id = p_channel_id and q.batch_id = d.batch_id limit 1) b
 	where p.ctid = d.place
 	returning p.channel_id, p.merchant_id, p.txid, b.service::integer,
 		(select a.external_id from payout.attempt a where a.channel_id = b.channel_id and a.batch_id = b.batch_id order by a.started_at desc limit 1),
-		b.transaction_date, p.bank_reference_no, p.amount, p.account_no, coalesce(k.options ->> 'wire_code', k.bank_code);
+		b.transaction_date, p.bank_reference_no, p.amount, p.account_no, p.wire_code, p.content_salt;
 end
 $$;
 comment on function payout.claim_check(text, integer) is 'worker: takes due status checks of a channel';

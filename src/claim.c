@@ -137,6 +137,7 @@ claim_parts(int parts, dlist_head *claimed)
 		if (!dlist_is_empty(claimed))
 			crash_point("notify_claimed");
 	}
+	lane_set_unfit_aside(claimed);
 	dlist_foreach(iter, claimed)
 		gate_admit(dlist_container(Exchange, node, iter.cur));
 	exchange_save_attempts(claimed, &turn_incarnation_id);

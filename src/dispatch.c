@@ -1,8 +1,8 @@
 /*
  * dispatch.c: lane dispatch, the worker's half: batches to the bank (SNAP services 17, 18, 20).
  *
- * A batch that was sent before must give the same bytes again; if it does not (say, a bank's code was altered
- * meanwhile), it is set aside for a person rather than sent as another order under the same reference.
+ * A batch that was sent before must give the same bytes again; if it does not (say, another version writes it
+ * otherwise), it is set aside for a person rather than sent as another order under the same reference.
  */
 #include "postgres.h"
 
@@ -25,16 +25,6 @@ read_item(uint64 row, BankItem *item)
 	item->description = lane_column(row, 13);
 }
 
-/* The digest of the batch's first body, when it had one. */
-static bytea *
-read_digest(uint64 row)
-{
-	bool isnull;
-	Datum digest = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 6, &isnull);
-
-	return isnull ? NULL : DatumGetByteaPCopy(digest);
-}
-
 /* Makes one exchange of the rows from first up to end, the members of one batch, and puts it on the list. */
 static Exchange *
 read_batch(BankChannel *channel, uint64 first, uint64 end, dlist_head *claimed)
@@ -55,32 +45,20 @@ read_batch(BankChannel *channel, uint64 first, uint64 end, dlist_head *claimed)
 	order->source_account_no = lane_column(first, 4);
 	order->transaction_date =
 		DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[first], SPI_tuptable->tupdesc, 5, &isnull));
-	exchange->host = pstrdup(channel->base_url);
-	channel->protocol->write(channel, order, &exchange->request);
+	exchange->salt = lane_bytes(first, 14);
+	lane_write(exchange);
 	MemoryContextSwitchTo(old);
 	return exchange;
 }
 
+/* Whether a batch with this digest of its first body is written as it was then. */
 static bool
 same_body(const Exchange *exchange, const bytea *digest)
 {
-	uint8 now[EXCHANGE_DIGEST_LEN];
+	uint8 now[SHA256_LEN];
 
 	exchange_digest(exchange, now);
 	return VARSIZE_ANY_EXHDR(digest) == sizeof(now) && memcmp(VARDATA_ANY(digest), now, sizeof(now)) == 0;
-}
-
-static void
-set_aside(const Exchange *exchange)
-{
-	Oid types[] = {TEXTOID, TEXTOID, TEXTOID};
-	Datum values[] = {CStringGetTextDatum(exchange->channel->channel_id),
-					  CStringGetTextDatum(exchange->order.batch_id),
-					  CStringGetTextDatum("its order would not be the same as when it was first sent")};
-
-	if (SPI_execute_with_args("select payout.hold_batch($1, $2, $3)", 3, types, values, NULL, false, 0) !=
-		SPI_OK_SELECT)
-		elog(ERROR, "could not set a batch aside");
 }
 
 static void
@@ -88,31 +66,21 @@ claim(BankChannel *channel, int slots, dlist_head *claimed)
 {
 	static SPIPlanPtr plan = NULL;
 	uint64 rows = lane_claim(&plan, "select * from payout.claim_dispatch($1, $2)", channel, slots);
-	List *changed = NIL;
-	ListCell *cell;
 	uint64 first = 0;
 
 	while (first < rows)
 	{
 		char *batch_id = lane_column(first, 2);
-		bytea *digest = read_digest(first);
+		bytea *digest = lane_bytes(first, 6);
 		uint64 end = first + 1;
 		Exchange *exchange;
 
 		while (end < rows && strcmp(lane_column(end, 2), batch_id) == 0)
 			end++;
 		exchange = read_batch(channel, first, end, claimed);
-		if (digest != NULL && !same_body(exchange, digest))
-			changed = lappend(changed, exchange);
+		if (exchange->unfit == NULL && digest != NULL && !same_body(exchange, digest))
+			exchange->unfit = "its order would not be the same as when it was first sent";
 		first = end;
-	}
-	foreach(cell, changed)
-	{
-		Exchange *exchange = lfirst(cell);
-
-		set_aside(exchange);
-		dlist_delete(&exchange->node);
-		exchange_free(exchange);
 	}
 }
 

@@ -4,11 +4,14 @@
 --   * A payout's order reaches the bank under one reference, its TXID, for ever; a resend repeats the same frozen batch.
 --   * Only a final refusal of a single item that was never before in doubt gives the money back here. Whatever is in
 --     doubt stays reserved (suspect) until an inquiry, a notice or a person says what happened.
+--   * What is sent is what was registered and checked: the route, the bank's code and the account that is debited are the
+--     payout's own. A bulk holds payouts of one such account.
 --   * A process that dies between claim and record leaves the attempt without an outcome: unknown, never "not sent".
 
 create type payout.dispatch_work as (
 	channel_id text, batch_id uuid, service integer, source_account_no text, transaction_date timestamptz, request_digest bytea,
-	merchant_id text, txid text, wire_code text, account_no text, beneficiary_name text, amount numeric, description text
+	merchant_id text, txid text, wire_code text, account_no text, beneficiary_name text, amount numeric, description text,
+	salt bytea
 );
 comment on type payout.dispatch_work is 'what lane dispatch sends for one member of a batch';
 
@@ -39,38 +42,42 @@ begin
 	-- Members in their order of arrival, numbered into batches; an unfilled bulk lingers for others, by one reading of the
 	-- clock: it goes whole or not at all.
 	with due as (
-		select q.merchant_id, q.txid, q.method, q.amount, q.dispatch_due_at, q.bank_code, q.account_no, q.beneficiary_name, q.description
+		select q.merchant_id, q.txid, q.method, q.amount, q.dispatch_due_at, q.wire_code, q.source_account_no, q.account_no, q.beneficiary_name, q.description
 		from payout.payout q
 		where q.channel_id = p_channel_id and q.dispatch_due_at <= (select payout.clock()) and q.state = 'approved'
 		and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'dispatch'))
 		-- one transaction moves no more than this, however much is due and free
 		order by q.dispatch_due_at limit least(p_limit * size_max, greatest(size_max, 1000))
 		for no key update skip locked),
-	numbered as (
-		select d.*, payout.new_id() as id, (row_number() over (partition by d.method order by d.dispatch_due_at, d.txid) - 1)
-			/ case when d.method = 'online' then size_max else 1 end as batch_no
+	placed as (
+		select d.*, case when d.method = 'online' then size_max else 1 end as room,
+			row_number() over (partition by d.method, d.source_account_no order by d.dispatch_due_at, d.txid) - 1 as place
 		from due d),
+	-- the first of each batch brings its id and its salt
+	numbered as (
+		select d.*, d.place / d.room as batch_no, case when d.place % d.room = 0 then payout.new_id() end as id,
+			case when d.place % d.room = 0 then payout.new_salt() end as batch_salt
+		from placed d),
 	grouped as (
-		select n.*, first_value(n.id) over batch as batch_id, count(*) over batch as items, sum(n.amount) over batch as total,
-			min(n.dispatch_due_at) over batch as since, case when n.method = 'overbooking' then 17 when bulk then 20 else 18 end as service
+		select n.*, first_value(n.id) over batch as batch_id, first_value(n.batch_salt) over batch as salt, count(*) over batch as items,
+			sum(n.amount) over batch as total, first_value(n.dispatch_due_at) over batch as since,
+			case when n.method = 'overbooking' then 17 when bulk then 20 else 18 end as service
 		from numbered n
-		window batch as (partition by n.method, n.batch_no)),
+		window batch as (partition by n.method, n.source_account_no, n.batch_no order by n.place rows between unbounded preceding and unbounded following)),
 	member as materialized (
 		select g.*, dense_rank() over (order by g.since, g.batch_id) as batch_rank
 		from grouped g
 		where g.method = 'overbooking' or g.items = size_max or g.since + linger <= started),
 	made as (
-		insert into payout.batch (channel_id, batch_id, service, state, source_account_no, transaction_date, item_count, total, sent_at, tries)
-		select distinct on (m.batch_id) p_channel_id, m.batch_id, m.service, 'sending', coalesce(c.options ->> 'source_account_no', ''),
-			dated, m.items, m.total, started, 1
-		from member m where m.batch_rank <= p_limit)
-	select array_agg(row(p_channel_id, m.batch_id, m.service, coalesce(c.options ->> 'source_account_no', ''), dated, null, m.merchant_id, m.txid,
-			coalesce(k.options ->> 'wire_code', k.bank_code), m.account_no, m.beneficiary_name, m.amount, m.description)::payout.dispatch_work
+		insert into payout.batch (channel_id, batch_id, service, state, source_account_no, transaction_date, item_count, total, sent_at, tries, salt)
+		select p_channel_id, m.batch_id, m.service, 'sending', m.source_account_no, dated, m.items, m.total, started, 1, m.salt
+		from member m where m.batch_rank <= p_limit and m.id is not null)
+	select array_agg(row(p_channel_id, m.batch_id, m.service, m.source_account_no, dated, null, m.merchant_id, m.txid,
+			m.wire_code, m.account_no, m.beneficiary_name, m.amount, m.description, m.salt)::payout.dispatch_work
 			order by m.batch_id, m.txid),
 		array_agg(row(m.merchant_id, m.txid, 'approved', 'dispatching', m.batch_id, null, null, null, null, false)::payout.step)
 	into formed, steps
 	from member m
-	join payout.bank k on k.bank_code = m.bank_code
 	where m.batch_rank <= p_limit;
 	if payout.move_set(steps) <> cardinality(steps) then
 		raise exception 'payouts that were locked are in no batch';
@@ -149,12 +156,11 @@ begin
 	return query
 	select t.channel_id, t.batch_id, t.service::integer, t.source_account_no, t.transaction_date,
 		(select a.request_digest from payout.attempt a where a.channel_id = t.channel_id and a.batch_id = t.batch_id order by a.started_at limit 1),
-		p.merchant_id, p.txid, coalesce(k.options ->> 'wire_code', k.bank_code), p.account_no, p.beneficiary_name, p.amount, p.description
+		p.merchant_id, p.txid, p.wire_code, p.account_no, p.beneficiary_name, p.amount, p.description, t.salt
 	from unnest(taken) w (batch_id),
 	lateral (select q.* from payout.batch q where q.channel_id = p_channel_id and q.batch_id = w.batch_id limit 1) t,
 	-- with OFFSET they are looked up for each batch, whatever the statistics say
 	lateral (select q.* from payout.payout q where q.channel_id = t.channel_id and q.batch_id = t.batch_id offset 0) p
-	join payout.bank k on k.bank_code = p.bank_code
 	order by t.batch_id, p.txid;
 end
 $$;

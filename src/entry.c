@@ -23,10 +23,13 @@
 #include "nodes/execnodes.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
+#include "payout_row.h"
 #include "register.h"
+#include "row.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
+#include "utils/typcache.h"
 
 PG_FUNCTION_INFO_V1(payout_entry);
 PG_FUNCTION_INFO_V1(payout_may_call);
@@ -102,6 +105,7 @@ typedef struct EntryCache
 {
 	const EntryPoint *point;
 	Shortcut at_once; /* NULL: there is none */
+	bool answers_payout;
 	FmgrInfo work;
 } EntryCache;
 
@@ -154,6 +158,7 @@ make_cache(FunctionCallInfo fcinfo)
 	proc = (Form_pg_proc) GETSTRUCT(tuple);
 	cache->point = find_entry_point(NameStr(proc->proname));
 	cache->at_once = find_shortcut(NameStr(proc->proname));
+	cache->answers_payout = !proc->proretset && proc->prorettype == get_rel_type_id(row_relation("payout"));
 	work_name = psprintf("do_%s", NameStr(proc->proname));
 	work = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(work_name),
 						   PointerGetDatum(&proc->proargtypes), ObjectIdGetDatum(proc->pronamespace));
@@ -163,6 +168,22 @@ make_cache(FunctionCallInfo fcinfo)
 	fmgr_info_cxt(work, &cache->work, context);
 	fcinfo->flinfo->fn_extra = cache;
 	return cache;
+}
+
+/* What a public function answers of a payout's row. */
+static Datum
+answer_payout(Datum row)
+{
+	HeapTupleHeader header = DatumGetHeapTupleHeader(row);
+	TupleDesc desc =
+		lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header), HeapTupleHeaderGetTypMod(header));
+	HeapTupleData tuple = {
+		.t_len = HeapTupleHeaderGetDatumLength(header), .t_tableOid = InvalidOid, .t_data = header};
+
+	ItemPointerSetInvalid(&tuple.t_self);
+	row = payout_row_answer(&tuple, desc);
+	ReleaseTupleDesc(desc);
+	return row;
 }
 
 static Datum
@@ -183,7 +204,7 @@ call_work(FunctionCallInfo fcinfo, EntryCache *cache)
 		work_fcinfo->args[i] = fcinfo->args[i];
 	value = FunctionCallInvoke(work_fcinfo);
 	fcinfo->isnull = work_fcinfo->isnull;
-	return value;
+	return cache->answers_payout && !fcinfo->isnull ? answer_payout(value) : value;
 }
 
 /* Any public function; see the head of this file. PY013 when the caller may not call it with this first argument. */

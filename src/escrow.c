@@ -440,6 +440,7 @@ escrow_take(const text *merchant_id, EscrowTake *take)
 					 .own_credit = -from_own,
 					 .day_amount = take->day_amount};
 	DateADT today = jakarta_today();
+	int64 day_max = take->day_max >= 0 ? take->day_max : LEDGER_SUM_MAX;
 	EscrowResult result = ESCROW_TAKEN;
 	int64 day_total;
 
@@ -447,11 +448,11 @@ escrow_take(const text *merchant_id, EscrowTake *take)
 	take->available = slot->available + touched[i].own_credit;
 	/* The day never goes back: a session that read the clock before midnight counts to the new day. */
 	take->day = Max(slot->day, today);
-	day_total = (slot->day == take->day ? slot->day_total : 0) + take->day_amount;
-	take->day_room = take->day_max >= 0 ? Max(0, take->day_max - (day_total - take->day_amount)) : LEDGER_MAX;
+	day_total = slot->day == take->day ? slot->day_total : 0;
+	take->day_room = Max(0, day_max - day_total);
 	if (slot->available < change.from_slot)
 		result = ESCROW_TOO_LITTLE;
-	else if (take->day_amount > 0 && take->day_max >= 0 && day_total > take->day_max)
+	else if (take->day_amount > 0 && take->day_amount > take->day_room)
 		result = ESCROW_DAY_FULL;
 	else
 	{
@@ -459,7 +460,7 @@ escrow_take(const text *merchant_id, EscrowTake *take)
 		if (take->day_amount > 0)
 		{
 			slot->day = take->day;
-			slot->day_total = day_total;
+			slot->day_total = day_total + take->day_amount;
 		}
 		slot->version++;
 	}
@@ -473,26 +474,24 @@ escrow_take(const text *merchant_id, EscrowTake *take)
 	return result;
 }
 
-void
-escrow_give(const text *merchant_id, int64 amount)
+bool
+escrow_give(const text *merchant_id, int64 amount, int64 most)
 {
 	int i = touch(merchant_id);
 	Change change = {.touched = i, .own_credit = amount};
 	Slot *slot = touched[i].slot;
-	bool too_much;
+	bool fits;
 
 	SpinLockAcquire(&slot->mutex);
-	too_much = slot->available + touched[i].own_credit > LEDGER_MAX - amount;
-	if (mutation("credit_before_commit"))
+	fits = amount <= most - (slot->available + touched[i].own_credit);
+	if (fits && mutation("credit_before_commit"))
 		slot->available += amount;
 	SpinLockRelease(&slot->mutex);
-	if (mutation("credit_before_commit"))
-		return;
-	if (too_much)
-		ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("the balance would be too large"),
-						errhint("A balance has at most 16 digits before the decimal point.")));
+	if (!fits || mutation("credit_before_commit"))
+		return fits;
 	touched[i].own_credit += amount;
 	log_change(&change);
+	return true;
 }
 
 void

@@ -14,18 +14,22 @@ typedef enum EscrowResult
 	ESCROW_DAY_FULL	   /* the total of the day would pass its bound */
 } EscrowResult;
 
-/* Amounts are in hundredths, 0 to LEDGER_MAX. */
+/* Amounts are in hundredths, 0 to LEDGER_SUM_MAX. */
 typedef struct EscrowTake
 {
 	int64 amount;
 	int64 day_amount; /* part that counts to the total of the day; 0: the day is not touched */
-	int64 day_max;	  /* bound of that total; -1: none */
+	int64 day_max;	  /* bound of that total; -1: none but LEDGER_SUM_MAX */
 	int64 available;  /* out: what there was */
 	int64 day_room;	  /* out: what the total of the day still allowed */
 	DateADT day;	  /* out: the Jakarta day it counts to */
 } EscrowTake;
 
+/* What a top-up may bring a balance to: 16 digits before the decimal point, as a single amount has. */
 #define LEDGER_MAX INT64CONST(999999999999999999)
+
+/* What refunds may bring a balance to, and payouts the total of a day: a balance may be spent and topped up meanwhile. */
+#define LEDGER_SUM_MAX INT64CONST(9000000000000000000)
 
 /* Whether the library is preloaded. Without it the ledger locks rows instead. */
 extern bool escrow_is_there(void);
@@ -36,8 +40,11 @@ extern bool escrow_is_there(void);
  */
 extern EscrowResult escrow_take(const text *merchant_id, EscrowTake *take);
 
-/* Announces a credit; it counts for this transaction's own takes at once, for others after the commit. */
-extern void escrow_give(const text *merchant_id, int64 amount);
+/*
+ * Announces a credit; it counts for this transaction's own takes at once, for others after the commit. False, and nothing is
+ * announced, where the balance would pass most.
+ */
+extern bool escrow_give(const text *merchant_id, int64 amount, int64 most);
 
 /*
  * Somebody else's hand changes the tables by so much: the count follows where it is loaded, below zero if it must, and is

@@ -13,7 +13,7 @@
 #include "catalog/pg_type.h"
 #include "clock.h"
 #include "columns.h"
-#include "common/cryptohash.h"
+#include "compat.h"
 #include "exchange.h"
 #include "gate.h"
 #include "utils/memutils.h"
@@ -134,15 +134,13 @@ exchange_on_wire(Lane lane)
 }
 
 void
-exchange_digest(const Exchange *exchange, uint8 digest[EXCHANGE_DIGEST_LEN])
+exchange_digest(const Exchange *exchange, uint8 digest[SHA256_LEN])
 {
 	const char *body = exchange->request.body;
-	pg_cryptohash_ctx *ctx = pg_cryptohash_create(PG_SHA256);
+	const bytea *salt = exchange->salt;
 
-	if (pg_cryptohash_init(ctx) < 0 || pg_cryptohash_update(ctx, (const uint8 *) body, strlen(body)) < 0 ||
-		pg_cryptohash_final(ctx, digest, EXCHANGE_DIGEST_LEN) < 0)
-		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not digest a request")));
-	pg_cryptohash_free(ctx);
+	sha256_salted(salt != NULL ? VARDATA_ANY(salt) : NULL, salt != NULL ? VARSIZE_ANY_EXHDR(salt) : 0, body,
+				  strlen(body), digest);
 }
 
 /* Fills a row of the columns of payout.save_attempts(). */
@@ -151,10 +149,10 @@ fill_attempt(Exchange *exchange, Columns *columns, int row)
 {
 	static const char *const lane_names[] = {"validate", "dispatch", "check"};
 	const BankOrder *order = &exchange->order;
-	bytea *digest = palloc(VARHDRSZ + EXCHANGE_DIGEST_LEN);
+	bytea *digest = palloc(VARHDRSZ + SHA256_LEN);
 	int column = 0;
 
-	SET_VARSIZE(digest, VARHDRSZ + EXCHANGE_DIGEST_LEN);
+	SET_VARSIZE(digest, VARHDRSZ + SHA256_LEN);
 	exchange_digest(exchange, (uint8 *) VARDATA(digest));
 	columns_set_text(columns, column++, row, exchange->channel->channel_id);
 	columns_set(columns, column++, row, UUIDPGetDatum(&exchange->attempt_id));

@@ -6,15 +6,14 @@
 #define PAYOUT_EXCHANGE_H
 
 #include "channel.h"
-#include "common/sha2.h"
 #include "http.h"
 #include "identifier.h"
 #include "lib/ilist.h"
 #include "protocol.h"
+#include "sha256.h"
 #include "utils/uuid.h"
 
 #define EXCHANGE_REPLY_BYTES_MAX (1024 * 1024)
-#define EXCHANGE_DIGEST_LEN PG_SHA256_DIGEST_LENGTH
 
 typedef struct Exchange
 {
@@ -32,7 +31,9 @@ typedef struct Exchange
 	char external_id[EXTERNAL_ID_SIZE];
 	BankOrder order;
 	BankRequest request;
-	char *host; /* for the breaker */
+	bytea *salt;	   /* of the order's digest; NULL: it was erased */
+	const char *unfit; /* why it cannot be sent at all; NULL: it can */
+	char *host;		   /* for the breaker */
 
 	/* notify */
 	char *merchant_id;
@@ -54,8 +55,11 @@ typedef struct Exchange
  */
 extern Exchange *exchange_new(Lane lane, BankChannel *channel);
 
-/* SHA-256 of the body that is sent. */
-extern void exchange_digest(const Exchange *exchange, uint8 digest[EXCHANGE_DIGEST_LEN]);
+/*
+ * SHA-256 of the body that is sent, over the order's salt: rows of payout.attempt stay, and an account number behind a bare
+ * digest could be guessed. Salts can be erased with the personal data.
+ */
+extern void exchange_digest(const Exchange *exchange, uint8 digest[SHA256_LEN]);
 
 /* Writes the attempts of bank exchanges in one statement, as one claim. Needs a transaction and SPI. */
 extern void exchange_save_attempts(dlist_head *exchanges, const pg_uuid_t *incarnation_id);

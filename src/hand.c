@@ -210,6 +210,6 @@ payout_follow_transfer(PG_FUNCTION_ARGS)
 	if (strcmp(text_of(row, desc, "debit_account"), "available") == 0)
 		ledger_take(DatumGetTextPP(merchant_id), amount, strcmp(text_of(row, desc, "kind"), "deduct") == 0);
 	else if (strcmp(text_of(row, desc, "credit_account"), "available") == 0)
-		ledger_give(DatumGetTextPP(merchant_id), amount);
+		ledger_give(DatumGetTextPP(merchant_id), amount, strcmp(text_of(row, desc, "kind"), "top_up") == 0);
 	return PointerGetDatum(row);
 }

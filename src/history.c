@@ -6,6 +6,7 @@
 
 #include "access/xact.h"
 #include "caller.h"
+#include "content.h"
 #include "history.h"
 #include "row.h"
 #include "utils/builtins.h"
@@ -26,8 +27,20 @@ history_make(HistoryRow *row, Datum merchant_id, Datum txid, int event_no, const
 	*row = (HistoryRow){
 		{merchant_id, txid, Int32GetDatum(event_no), TimestampTzGetDatum(GetCurrentTimestamp()),
 		 text_or_null(event), text_or_null(from_state), CStringGetTextDatum(to_state),
-		 CStringGetTextDatum(caller_name()), text_or_null(reason)},
-		{false, false, false, false, event == NULL, from_state == NULL, false, false, reason == NULL}};
+		 CStringGetTextDatum(caller_name()), text_or_null(reason), (Datum) 0},
+		{false, false, false, false, event == NULL, from_state == NULL, false, false, reason == NULL, true}};
+}
+
+void
+history_make_first(HistoryRow *row, const PayoutRow *payout)
+{
+	bytea *digest = content_digest(payout);
+
+	Assert(digest != NULL);
+	history_make(row, payout_row_get(payout, MERCHANT_ID), payout_row_get(payout, TXID), 1, NULL, NULL,
+				 "registered", NULL);
+	row->values[HISTORY_COLUMNS - 1] = PointerGetDatum(digest);
+	row->nulls[HISTORY_COLUMNS - 1] = false;
 }
 
 void

@@ -5,7 +5,9 @@
 #ifndef PAYOUT_HISTORY_H
 #define PAYOUT_HISTORY_H
 
-#define HISTORY_COLUMNS 9
+#include "payout_row.h"
+
+#define HISTORY_COLUMNS 10
 
 /* A row that is not written yet. */
 typedef struct HistoryRow
@@ -20,6 +22,9 @@ typedef struct HistoryRow
  */
 extern void history_make(HistoryRow *row, Datum merchant_id, Datum txid, int event_no, const char *event,
 						 const char *from_state, const char *to_state, const char *reason);
+
+/* Makes the first row of a payout that is new, which holds the digest of its content. */
+extern void history_make_first(HistoryRow *row, const PayoutRow *payout);
 
 extern void history_write(HistoryRow *row);
 

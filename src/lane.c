@@ -1,11 +1,12 @@
 /*
- * lane.c: what the lanes share: places in flight, running a claim function, and the columns common to the bank lanes'
- * record functions.
+ * lane.c: what the lanes share: places in flight, running a claim function, setting aside what cannot be sent, and the
+ * columns common to the bank lanes' record functions.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "crash_point.h"
+#include "fmgr.h"
 #include "lane.h"
 #include "plan.h"
 #include "utils/builtins.h"
@@ -64,6 +65,59 @@ char *
 lane_column(uint64 row, int attno)
 {
 	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, attno);
+}
+
+bytea *
+lane_bytes(uint64 row, int attno)
+{
+	bool isnull;
+	Datum value = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, attno, &isnull);
+
+	return isnull ? NULL : DatumGetByteaPCopy(value);
+}
+
+void
+lane_write(Exchange *exchange)
+{
+	BankChannel *channel = exchange->channel;
+
+	exchange->host = pstrdup(channel->base_url);
+	exchange->unfit = channel->protocol->write(channel, &exchange->order, &exchange->request);
+}
+
+/* A batch waits for a person with all its members, a question about one payout with that one. */
+static void
+set_aside(const Exchange *exchange)
+{
+	const BankOrder *order = &exchange->order;
+	bool is_batch = exchange->lane == LANE_DISPATCH;
+	Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+	Datum values[] = {
+		CStringGetTextDatum(is_batch ? exchange->channel->channel_id : order->items[0].merchant_id),
+		CStringGetTextDatum(is_batch ? order->batch_id : order->items[0].txid),
+		CStringGetTextDatum(exchange->unfit), CStringGetTextDatum(lane_work(exchange->lane)->name)};
+
+	if (SPI_execute_with_args(is_batch ? "select payout.hold_batch($1, $2, $3)"
+									   : "select payout.hold_payout($1, $2, $4, $3)",
+							  lengthof(types), types, values, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not set aside what cannot be sent");
+}
+
+void
+lane_set_unfit_aside(dlist_head *claimed)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, claimed)
+	{
+		Exchange *exchange = dlist_container(Exchange, node, iter.cur);
+
+		if (exchange->unfit == NULL)
+			continue;
+		set_aside(exchange);
+		dlist_delete(&exchange->node);
+		lane_release(exchange);
+	}
 }
 
 /* What the exchange's end means. */

@@ -64,6 +64,15 @@ extern void bank_record_begin(BankRecord *record, Exchange **exchanges, int coun
 /* A column of the SPI result as palloc'ed text in the current context (SPI_finish() frees nothing of it). */
 extern char *lane_column(uint64 row, int attno);
 
+/* A column of type bytea; NULL for null. */
+extern bytea *lane_bytes(uint64 row, int attno);
+
+/* Writes the exchange's order as its protocol does, in the current context. What cannot be written is unfit. */
+extern void lane_write(Exchange *exchange);
+
+/* Takes what is unfit off the list and sets it aside for a person, with the reason. */
+extern void lane_set_unfit_aside(dlist_head *claimed);
+
 /* Runs a claim: a statement with channel_id and limit as $1 and $2. */
 extern uint64 lane_claim(SPIPlanPtr *plan, const char *sql, BankChannel *channel, int slots);
 

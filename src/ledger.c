@@ -97,9 +97,18 @@ ledger_to_cents(Datum amount)
 
 static pg_attribute_noreturn() void refuse_day(void)
 {
+	ereport(
+		ERROR,
+		(errcode(PY_AMOUNT_OUT_OF_BOUNDS), errmsg("the merchant's daily total would be passed"),
+		 errhint(
+			 "The bound is daily_total in the merchant's option limits, or 90000000000000000; the day is Jakarta's.")));
+}
+
+static pg_attribute_noreturn() void refuse_sum(void)
+{
 	ereport(ERROR,
-			(errcode(PY_AMOUNT_OUT_OF_BOUNDS), errmsg("the merchant's daily total would be passed"),
-			 errhint("The bound is daily_total in the merchant's option limits; the day is Jakarta's.")));
+			(errcode(PY_AMOUNT_OUT_OF_BOUNDS), errmsg("the balance would be too large"),
+			 errhint("A top-up may bring it to 9999999999999999.99, what comes back to 90000000000000000.")));
 }
 
 static pg_attribute_noreturn() void refuse_amount(Datum amount, Datum available)
@@ -167,9 +176,8 @@ take_from_row(text *merchant_id, Datum amount, bool counts_to_day, Datum count_a
 	static SPIPlanPtr read_plan = NULL;
 	Oid types[] = {TEXTOID, NUMERICOID, NUMERICOID, NUMERICOID};
 	Datum values[] = {PointerGetDatum(merchant_id), amount, count_amount,
-					  daily_total_max ? *daily_total_max : (Datum) 0};
-	const char nulls[] = {' ', ' ', counts_to_day ? ' ' : 'n', counts_to_day && daily_total_max ? ' ' : 'n',
-						  '\0'};
+					  daily_total_max ? *daily_total_max : from_cents(LEDGER_SUM_MAX)};
+	const char nulls[] = {' ', ' ', counts_to_day ? ' ' : 'n', counts_to_day ? ' ' : 'n', '\0'};
 	Datum available;
 	bool isnull;
 
@@ -203,19 +211,20 @@ take_from_row(text *merchant_id, Datum amount, bool counts_to_day, Datum count_a
 }
 
 static void
-give_to_row(text *merchant_id, Datum amount)
+give_to_row(text *merchant_id, Datum amount, int64 most)
 {
 	static SPIPlanPtr plan = NULL;
-	Oid types[] = {TEXTOID, NUMERICOID};
-	Datum values[] = {PointerGetDatum(merchant_id), amount};
+	Oid types[] = {TEXTOID, NUMERICOID, NUMERICOID};
+	Datum values[] = {PointerGetDatum(merchant_id), amount, from_cents(most)};
 
 	SPI_connect();
 	fold_merchant(values[0]);
 	if (ledger_write(&plan,
 					 "update payout.balance b set available = b.available operator(pg_catalog.+) $2"
-					 " where b.merchant_id operator(pg_catalog.=) $1",
-					 2, types, values, NULL) != 1)
-		elog(ERROR, "merchant \"%s\" has no balance", text_to_cstring(merchant_id));
+					 " where b.merchant_id operator(pg_catalog.=) $1"
+					 " and b.available operator(pg_catalog.+) $2 operator(pg_catalog.<=) $3",
+					 3, types, values, NULL) != 1)
+		refuse_sum();
 	SPI_finish();
 }
 
@@ -256,14 +265,17 @@ ledger_take(text *merchant_id, Datum amount, bool counts_to_day)
 }
 
 void
-ledger_give(text *merchant_id, Datum amount)
+ledger_give(text *merchant_id, Datum amount, bool is_new)
 {
+	int64 most = is_new ? LEDGER_MAX : LEDGER_SUM_MAX;
+
 	if (!escrow_is_there())
 	{
-		give_to_row(merchant_id, amount);
+		give_to_row(merchant_id, amount, most);
 		return;
 	}
-	escrow_give(merchant_id, ledger_to_cents(amount));
+	if (!escrow_give(merchant_id, ledger_to_cents(amount), most))
+		refuse_sum();
 	write_delta(PointerGetDatum(merchant_id), amount, NULL, (Datum) 0);
 }
 
@@ -366,7 +378,9 @@ choose(int count, LedgerShare *shares, int64 available, int64 day_room, EscrowTa
 	{
 		int64 total = shares[i].amount + shares[i].fee;
 
-		if (total > available - take->amount)
+		if (shares[i].fee > LEDGER_MAX)
+			shares[i].result = LEDGER_SINGLY; /* policy_fee says so */
+		else if (total > available - take->amount)
 			shares[i].result = LEDGER_TOO_LITTLE;
 		else if (shares[i].amount > day_room - take->day_amount)
 			shares[i].result = LEDGER_DAY_FULL;
@@ -392,7 +406,7 @@ ledger_take_set(Datum merchant_id, int count, LedgerShare *shares, const Datum *
 		return;
 	}
 	/* As if there were enough; then, while others take as well, for what there was a moment ago. */
-	choose(count, shares, LEDGER_MAX, LEDGER_MAX, &take);
+	choose(count, shares, LEDGER_SUM_MAX, LEDGER_SUM_MAX, &take);
 	while (take.amount > 0 && escrow_take(merchant, &take) != ESCROW_TAKEN)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -425,7 +439,7 @@ give_back(Datum merchant_id, Datum txid, Datum amount, Datum fee, const char *ki
 	if (is_positive(fee))
 		post(merchant_id, txid, "fee_refund", "fee", "available", fee);
 	crash_point("refund_posted");
-	ledger_give(DatumGetTextPP(merchant_id), sum(amount, fee));
+	ledger_give(DatumGetTextPP(merchant_id), sum(amount, fee), false);
 }
 
 void
@@ -560,7 +574,7 @@ fund(PG_FUNCTION_ARGS)
 		row = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 		row = SPI_datumTransfer(row, false, -1);
 		if (top_up)
-			ledger_give(PG_GETARG_TEXT_PP(0), PG_GETARG_DATUM(2));
+			ledger_give(PG_GETARG_TEXT_PP(0), PG_GETARG_DATUM(2), true);
 		else
 			ledger_take(PG_GETARG_TEXT_PP(0), PG_GETARG_DATUM(2), false);
 	}

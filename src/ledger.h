@@ -14,8 +14,11 @@
  */
 extern void ledger_take(text *merchant_id, Datum amount, bool counts_to_day);
 
-/* Gives amount to the merchant; counts once the transaction commits. */
-extern void ledger_give(text *merchant_id, Datum amount);
+/*
+ * Gives amount to the merchant; counts once the transaction commits. PY007 when the balance would pass its bound: LEDGER_MAX
+ * for money that is new, LEDGER_SUM_MAX for what comes back.
+ */
+extern void ledger_give(text *merchant_id, Datum amount, bool is_new);
 
 /*
  * Transfers of a payout, each with what it changes in the balance. Amounts and fees are numeric with two decimals.

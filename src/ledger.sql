@@ -23,9 +23,9 @@ alter table payout.balance enable always trigger refuse_truncate;
 create table payout.balance_delta (
 	merchant_id text collate "C" not null,
 	delta_id uuid not null default payout.new_id(),
-	amount numeric(18,2) not null,
+	amount numeric(20,2) not null,
 	day date,
-	day_amount numeric(18,2),
+	day_amount numeric(20,2),
 	primary key (merchant_id, delta_id)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_insert_scale_factor = 0);
 comment on table payout.balance_delta is 'changes of balances that are not yet folded into their rows';

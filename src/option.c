@@ -52,6 +52,19 @@ option_integer(Jsonb *options, const char *name)
 	return integer_of(&value);
 }
 
+Datum
+option_text(Jsonb *options, const char *name, Datum otherwise)
+{
+	JsonbValue value;
+
+	if (!JB_ROOT_IS_OBJECT(options) ||
+		getKeyJsonValueFromContainer(&options->root, name, strlen(name), &value) == NULL)
+		return otherwise;
+	if (value.type != jbvString)
+		elog(ERROR, "option \"%s\" is no text", name);
+	return PointerGetDatum(cstring_to_text_with_len(value.val.string.val, value.val.string.len));
+}
+
 static bool
 ends_in(const char *name, const char *ending)
 {

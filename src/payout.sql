@@ -43,6 +43,8 @@ create table payout.payout (
 	currency text not null default 'IDR',
 	channel_id text collate "C",
 	bank_code text collate "C",
+	wire_code text collate "C",
+	source_account_no text collate "C",
 	account_no text collate "C",
 	beneficiary_name text not null,
 	beneficiary_phone text,
@@ -50,6 +52,7 @@ create table payout.payout (
 	options jsonb not null default '{}',
 	scheduled_at timestamptz,
 	registered_at timestamptz not null,
+	content_salt bytea default payout.new_salt(),
 	-- what changes stands behind what does not: the log of an update then holds its tail alone
 	state text not null,
 	fee numeric(18,2) not null default 0 check (fee >= 0),
@@ -86,6 +89,10 @@ create table payout.payout (
 comment on table payout.payout is 'one order to pay: its content (never changes) and its present state';
 comment on column payout.payout.txid is 'merchant_id, 07, date and time in Jakarta, 4 characters';
 comment on column payout.payout.reference_no is 'the merchant''s own id of this payout';
+comment on column payout.payout.channel_id is 'the way to the bank; with wire_code and source_account_no as bank and channel were when it was registered: changes of them concern later payouts';
+comment on column payout.payout.wire_code is 'the code by which this channel knows this bank';
+comment on column payout.payout.source_account_no is 'our account at the channel''s bank, which is debited';
+comment on column payout.payout.content_salt is 'what the content was digested with, see payout.payout_event.content_digest; null: the content cannot be compared with it any more';
 comment on column payout.payout.fee is 'what was deducted on top of the amount, fixed when the money was';
 comment on column payout.payout.final_at is 'when it came to its end; null while it has none';
 comment on column payout.payout.disputed_at is 'since when a person has to decide what became of the money';
@@ -189,11 +196,14 @@ create table payout.payout_event (
 	from_state text,
 	to_state text not null,
 	role_name text not null default payout.caller(),
-	reason text
+	reason text,
+	content_digest bytea
 );
 comment on table payout.payout_event is 'the history: one row for each change of state and each account check; rows are never changed';
 comment on column payout.payout_event.event is 'the event that merchants may be told of, if this is one';
 comment on column payout.payout_event.role_name is 'who called; the extension''s owner where the worker acted';
+
+comment on column payout.payout_event.content_digest is 'in the first row of a payout: SHA-256 of what it was registered with, over its content_salt (payout.content_digest); null in all others';
 
 -- Without event_no, so that the rows of a payout share one entry (a quarter of the space). That each number comes once is
 -- kept by the lock on the payout, whose row counts them, and looked after by payout.verify (history_without_gaps).
@@ -205,6 +215,11 @@ create trigger refuse_change before update or delete on payout.payout_event for 
 create trigger refuse_truncate before truncate on payout.payout_event for each statement execute function payout.refuse_change();
 alter table payout.payout_event enable always trigger refuse_change;
 alter table payout.payout_event enable always trigger refuse_truncate;
+
+create function payout.content_digest(p payout.payout) returns bytea
+language c stable strict parallel safe as 'MODULE_PATHNAME', 'payout_content_digest';
+comment on function payout.content_digest(payout.payout) is
+'SHA-256 over content_salt and what of a payout never changes, null where the salt is; see content.c';
 
 -- A payout that waits for a person in one lane. Kept beside the payout, so that even a row that cannot be updated can
 -- be set aside and does not stop its lane.

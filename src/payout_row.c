@@ -8,6 +8,7 @@
 #include "argument.h"
 #include "compat.h"
 #include "executor/spi.h"
+#include "funcapi.h"
 #include "payout_row.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -21,13 +22,16 @@ static const char *const column_names[PAYOUT_COLUMN_COUNT] = {"merchant_id",
 															  "currency",
 															  "channel_id",
 															  "bank_code",
+															  "wire_code",
+															  "source_account_no",
 															  "account_no",
 															  "beneficiary_name",
-															  "registered_at",
 															  "beneficiary_phone",
 															  "description",
 															  "options",
 															  "scheduled_at",
+															  "registered_at",
+															  "content_salt",
 															  "state",
 															  "fee",
 															  "approved_at",
@@ -159,4 +163,15 @@ payout_row_set_null(PayoutRow *row, PayoutColumn column)
 	row->values[i] = (Datum) 0;
 	row->nulls[i] = true;
 	row->replaced[i] = true;
+}
+
+Datum
+payout_row_answer(HeapTuple tuple, TupleDesc desc)
+{
+	PayoutRow row;
+
+	payout_row_read(&row, desc, tuple);
+	payout_row_set_null(&row, SOURCE_ACCOUNT_NO);
+	payout_row_set_null(&row, CONTENT_SALT);
+	return HeapTupleGetDatum(heap_form_tuple(desc, row.values, row.nulls));
 }

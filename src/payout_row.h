@@ -22,13 +22,16 @@ typedef enum PayoutColumn
 	CURRENCY,
 	CHANNEL_ID,
 	BANK_CODE,
+	WIRE_CODE,
+	SOURCE_ACCOUNT_NO,
 	ACCOUNT_NO,
 	BENEFICIARY_NAME,
-	REGISTERED_AT, /* content up to here: never changes */
 	BENEFICIARY_PHONE,
 	DESCRIPTION,
 	OPTIONS,
 	SCHEDULED_AT,
+	REGISTERED_AT,
+	CONTENT_SALT, /* content up to here: never changes */
 	STATE,
 	FEE,
 	APPROVED_AT,
@@ -57,7 +60,7 @@ typedef enum PayoutColumn
 	PAYOUT_COLUMN_COUNT
 } PayoutColumn;
 
-#define PAYOUT_CONTENT_END (REGISTERED_AT + 1)
+#define PAYOUT_CONTENT_END (CONTENT_SALT + 1)
 #define PAYOUT_QUEUES CHECK_DUE_AT
 
 /* One version of a row. */
@@ -94,5 +97,11 @@ extern bool payout_row_same(const PayoutRow *a, const PayoutRow *b, PayoutColumn
 extern void payout_row_set(PayoutRow *row, PayoutColumn column, Datum value);
 extern void payout_row_set_text(PayoutRow *row, PayoutColumn column, const char *value);
 extern void payout_row_set_null(PayoutRow *row, PayoutColumn column);
+
+/*
+ * A row of payout.payout as public functions answer with it: without the platform's own account and the salt, which are no
+ * business of merchants.
+ */
+extern Datum payout_row_answer(HeapTuple tuple, TupleDesc desc);
 
 #endif /* PAYOUT_PAYOUT_ROW_H */

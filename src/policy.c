@@ -5,8 +5,11 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "errors.h"
+#include "escrow.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "ledger.h"
 #include "policy.h"
 #include "row_cache.h"
 #include "utils/builtins.h"
@@ -66,7 +69,7 @@ number_at(Jsonb *options, const char *const *path, Datum *number)
 }
 
 Datum
-policy_fee(const Policy *policy, const char *method, Datum amount)
+policy_fee_of(const Policy *policy, const char *method, Datum amount)
 {
 	const char *flat_path[] = {"fee", method, "flat", NULL};
 	const char *bps_path[] = {"fee", method, "bps", NULL};
@@ -82,6 +85,18 @@ policy_fee(const Policy *policy, const char *method, Datum amount)
 		fee = DirectFunctionCall2(numeric_add, fee, number);
 	}
 	return DirectFunctionCall2(numeric_round, fee, Int32GetDatum(2));
+}
+
+Datum
+policy_fee(const Policy *policy, const char *method, Datum amount)
+{
+	Datum fee = policy_fee_of(policy, method, amount);
+
+	if (ledger_to_cents(fee) > LEDGER_MAX)
+		ereport(ERROR,
+				(errcode(PY_AMOUNT_OUT_OF_BOUNDS), errmsg("the fee of this amount would be too large"),
+				 errhint("It is below 10000000000000000; the fee stands in the merchant's option fee.")));
+	return fee;
 }
 
 bool

@@ -18,8 +18,11 @@ typedef struct Policy
 /* Reads the merchant's row. */
 extern void policy_read(Datum merchant_id, Policy *policy);
 
-/* The fee (numeric, two decimals) of an amount by a method: flat plus basis points. */
+/* The fee (numeric, two decimals) of an amount by a method: flat plus basis points. PY007 where it is no amount. */
 extern Datum policy_fee(const Policy *policy, const char *method, Datum amount);
+
+/* The same, however large. */
+extern Datum policy_fee_of(const Policy *policy, const char *method, Datum amount);
 
 /* Whether the bounds of a method allow an amount. */
 extern bool policy_allows(const Policy *policy, const char *method, Datum amount);

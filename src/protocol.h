@@ -69,8 +69,11 @@ typedef struct Protocol
 {
 	const char *name;
 
-	/* Writes the order; palloc'ed in the current context. */
-	void (*write)(const BankChannel *channel, const BankOrder *order, BankRequest *request);
+	/*
+	 * Writes the order; palloc'ed in the current context. Answers NULL, or the reason why the order has no form that says
+	 * what was registered: then nothing is sent.
+	 */
+	const char *(*write)(const BankChannel *channel, const BankOrder *order, BankRequest *request);
 
 	/* Headers for this moment (list of char *), signed with the channel's token; false with the reason in *error. */
 	bool (*sign)(const BankChannel *channel, const BankRequest *request, const char *external_id,

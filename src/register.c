@@ -9,6 +9,7 @@
 #include "access/htup_details.h"
 #include "argument.h"
 #include "clock.h"
+#include "content.h"
 #include "executor/spi.h"
 #include "history.h"
 #include "option.h"
@@ -79,18 +80,21 @@ register_find_route(Datum bank_code, Route *route)
 	TupleDesc desc;
 	HeapTuple bank = row_cached("bank", "bank_pkey", 1, &bank_code, &desc);
 	HeapTuple channel;
-	Datum options;
+	Jsonb *options;
 	bool isnull;
 
 	if (bank == NULL || !DatumGetBool(SPI_getbinval(bank, desc, SPI_fnumber(desc, "enabled"), &isnull)))
 		return false;
 	route->channel_id = SPI_getbinval(bank, desc, SPI_fnumber(desc, "channel_id"), &isnull);
+	options = DatumGetJsonbP(SPI_getbinval(bank, desc, SPI_fnumber(desc, "options"), &isnull));
+	route->wire_code = option_text(options, "wire_code", bank_code);
 	channel = row_cached("channel", "channel_pkey", 1, &route->channel_id, &desc);
 	if (channel == NULL)
 		return false;
-	options = SPI_getbinval(channel, desc, SPI_fnumber(desc, "options"), &isnull);
-	route->check_us = option_integer(DatumGetJsonbP(options), "check_deadline_s") * USECS_PER_SEC;
-	return true;
+	options = DatumGetJsonbP(SPI_getbinval(channel, desc, SPI_fnumber(desc, "options"), &isnull));
+	route->source_account_no = option_text(options, "source_account_no", (Datum) 0);
+	route->check_us = option_integer(options, "check_deadline_s") * USECS_PER_SEC;
+	return route->source_account_no != (Datum) 0;
 }
 
 void
@@ -120,7 +124,7 @@ set_unless_none(PayoutRow *row, PayoutColumn column, Datum value)
 
 /* The account is to be checked at once. */
 void
-register_fill(PayoutRow *row, const Registration *wanted, const Route *route, TimestampTz now)
+register_fill(PayoutRow *row, const Registration *wanted, const Route *route, Datum salt, TimestampTz now)
 {
 	payout_row_set(row, MERCHANT_ID, wanted->merchant_id);
 	payout_row_set(row, TXID, DirectFunctionCall1(payout_generate_txid, wanted->merchant_id));
@@ -128,11 +132,14 @@ register_fill(PayoutRow *row, const Registration *wanted, const Route *route, Ti
 	payout_row_set(row, AMOUNT, wanted->amount);
 	payout_row_set(row, CHANNEL_ID, route->channel_id);
 	payout_row_set(row, BANK_CODE, wanted->bank_code);
+	payout_row_set(row, WIRE_CODE, route->wire_code);
+	payout_row_set(row, SOURCE_ACCOUNT_NO, route->source_account_no);
 	payout_row_set(row, ACCOUNT_NO, wanted->account_no);
 	payout_row_set(row, BENEFICIARY_NAME, wanted->beneficiary_name);
 	set_unless_none(row, BENEFICIARY_PHONE, wanted->beneficiary_phone);
 	set_unless_none(row, DESCRIPTION, wanted->description);
 	payout_row_set(row, REGISTERED_AT, TimestampTzGetDatum(GetCurrentTimestamp()));
+	payout_row_set(row, CONTENT_SALT, salt);
 	payout_row_set(row, CHECK_DUE_AT, TimestampTzGetDatum(now));
 	payout_row_set(row, CHECK_DEADLINE_AT, TimestampTzGetDatum(now + route->check_us));
 }
@@ -147,6 +154,7 @@ register_at_once(FunctionCallInfo fcinfo, Datum *result)
 	HistoryRow history;
 	TupleDesc desc;
 	HeapTuple written;
+	Datum salt;
 
 	if (!is_plain(fcinfo, &wanted) || !register_is_in_order(&wanted))
 		return false;
@@ -157,13 +165,14 @@ register_at_once(FunctionCallInfo fcinfo, Datum *result)
 	desc = row_describe("payout");
 	payout_row_init(&row, desc);
 	register_fill_common(&row);
-	register_fill(&row, &wanted, &route, payout_now());
+	content_salts(1, &salt);
+	register_fill(&row, &wanted, &route, salt, payout_now());
 	written = row_insert_new("payout", desc->natts, row.values, row.nulls);
 	/* Known by its reference number, or the TXID is taken (the clock was set back). */
 	if (written == NULL)
 		return false;
-	history_make(&history, wanted.merchant_id, payout_row_get(&row, TXID), 1, NULL, NULL, "registered", NULL);
+	history_make_first(&history, &row);
 	history_write(&history);
-	*result = heap_copy_tuple_as_datum(written, desc);
+	*result = payout_row_answer(written, desc);
 	return true;
 }

@@ -22,10 +22,12 @@ typedef struct Registration
 	Datum description;		 /* 0: none */
 } Registration;
 
-/* The way of payouts to a bank. */
+/* The way of payouts to a bank, as bank and channel are now. */
 typedef struct Route
 {
 	Datum channel_id;
+	Datum wire_code; /* what this channel calls this bank */
+	Datum source_account_no;
 	int64 check_us; /* how long the account is asked for */
 } Route;
 
@@ -38,13 +40,14 @@ extern bool register_at_once(FunctionCallInfo fcinfo, Datum *result);
 /* Whether the texts have the form that do_register asks for. */
 extern bool register_is_in_order(const Registration *wanted);
 
-/* The way to an enabled bank; false when there is none. */
+/* The way to an enabled bank; false when there is none, or its channel names no account to be debited. */
 extern bool register_find_route(Datum bank_code, Route *route);
 
 /* Fills an empty row with what is the same for all plain registrations. */
 extern void register_fill_common(PayoutRow *row);
 
-/* And with this one's own, a new TXID included; all but the head of its history, which the first row is to give. */
-extern void register_fill(PayoutRow *row, const Registration *wanted, const Route *route, TimestampTz now);
+/* And with this one's own, a new TXID included. */
+extern void register_fill(PayoutRow *row, const Registration *wanted, const Route *route, Datum salt,
+						  TimestampTz now);
 
 #endif /* PAYOUT_REGISTER_H */

@@ -42,7 +42,8 @@ begin
 		wanted.beneficiary_phone := payout.require_text('beneficiary_phone', p_beneficiary_phone, 1, 20, 'phone', 'PY016');
 	end if;
 	if p_description is not null then
-		wanted.description := payout.require_text('description', p_description, 1, 100, 'text', 'PY016');
+		-- overbooking sends it along, where the bank takes so many characters
+		wanted.description := payout.require_text('description', p_description, 1, case when p_method = 'overbooking' then 50 else 100 end, 'text', 'PY016');
 	end if;
 	if p_options is distinct from '{}' then
 		perform payout.check_options('payout', p_options);
@@ -56,14 +57,15 @@ begin
 	end if;
 
 	insert into payout.payout as n (merchant_id, txid, kind, state, reference_no, method, amount, channel_id, bank_code,
-		account_no, beneficiary_name, beneficiary_phone, description, options, scheduled_at, registered_at,
+		wire_code, source_account_no, account_no, beneficiary_name, beneficiary_phone, description, options, scheduled_at, registered_at,
 		account_check, check_due_at, check_deadline_at)
 	select m.merchant_id, payout.generate_txid(p_merchant_id), 'disbursement', 'registered', p_reference_no, p_method,
-		p_amount, b.channel_id, b.bank_code, p_account_no, p_beneficiary_name, p_beneficiary_phone, p_description,
+		p_amount, b.channel_id, b.bank_code, coalesce(b.options ->> 'wire_code', b.bank_code), c.options ->> 'source_account_no', p_account_no, p_beneficiary_name, p_beneficiary_phone, p_description,
 		p_options, p_scheduled_at, clock_timestamp(), 'pending', started,
 		started + payout.option_interval(c.options, 'check_deadline_s')
 	from payout.merchant m, payout.bank b, payout.channel c
 	where m.merchant_id = p_merchant_id and m.active and b.bank_code = p_bank_code and b.enabled and c.channel_id = b.channel_id
+	and c.options ? 'source_account_no'
 	and p_amount >= coalesce((m.options #>> array['limits', p_method, 'min'])::numeric, p_amount)
 	and p_amount <= coalesce((m.options #>> array['limits', p_method, 'max'])::numeric, p_amount)
 	and (p_method = 'online' or payout.option('bank', b.options, 'internal')::boolean)
@@ -71,7 +73,8 @@ begin
 	on conflict do nothing
 	returning n.* into p;
 	if found then
-		insert into payout.payout_event (merchant_id, txid, event_no, to_state) values (p.merchant_id, p.txid, 1, 'registered');
+		insert into payout.payout_event (merchant_id, txid, event_no, to_state, content_digest)
+		values (p.merchant_id, p.txid, 1, 'registered', payout.content_digest(p));
 		return p;
 	end if;
 
@@ -107,6 +110,9 @@ begin
 	if not found or not b.enabled then
 		raise exception 'argument "bank_code" names no enabled bank'
 			using errcode = 'PY006', hint = 'payout.create_bank or payout.load_banks creates banks, payout.alter_bank enables them.';
+	elsif not exists (select from payout.channel c where c.channel_id = b.channel_id and c.options ? 'source_account_no') then
+		raise exception 'argument "bank_code" names a bank whose channel has no account to pay from'
+			using errcode = 'PY006', hint = format('The account is option source_account_no of channel %s; payout.alter_channel sets it.', b.channel_id);
 	elsif p_method = 'overbooking' and not payout.option('bank', b.options, 'internal')::boolean then
 		raise exception 'method "overbooking" does not reach bank "%"', p_bank_code
 			using errcode = 'PY016', hint = 'Use method online, or set the bank''s option internal where it is the channel''s own bank.';

@@ -17,6 +17,7 @@
 #include "catalog/pg_type.h"
 #include "clock.h"
 #include "compat.h"
+#include "content.h"
 #include "history.h"
 #include "miscadmin.h"
 #include "payout_row.h"
@@ -129,23 +130,24 @@ make_rows(BatchItem **sorted, int count, Datum *txids, Routes *routes, RowSet *p
 	MemoryContext outer = CurrentMemoryContext;
 	MemoryContext each = AllocSetContextCreate(outer, "payout item", ALLOCSET_DEFAULT_SIZES);
 	TimestampTz now = payout_now();
+	Datum *salts = palloc(count * sizeof(Datum));
 	PayoutRow common;
 	PayoutRow row;
 	HistoryRow history;
 
 	payout_row_init(&common, payouts->desc);
 	register_fill_common(&common);
+	content_salts(count, salts);
 	for (int i = 0; i < count; i++)
 	{
 		const Registration *wanted = &sorted[i]->wanted;
 		const Route *route = find_route(routes, wanted->bank_code);
 
 		row = common;
-		register_fill(&row, wanted, route, now);
+		register_fill(&row, wanted, route, salts[i], now);
 		txids[sorted[i]->ordinal - 1] = payout_row_get(&row, TXID);
 		MemoryContextSwitchTo(each);
-		history_make(&history, wanted->merchant_id, payout_row_get(&row, TXID), 1, NULL, NULL, "registered",
-					 NULL);
+		history_make_first(&history, &row);
 		row_set_add(payouts, row.values, row.nulls);
 		row_set_add(events, history.values, history.nulls);
 		MemoryContextSwitchTo(outer);

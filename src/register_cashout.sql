@@ -65,7 +65,8 @@ begin
 		end if;
 	end loop;
 	-- Row and charge are of one transaction: PY001 leaves neither. Only the session that made the row charges for it.
-	insert into payout.payout_event (merchant_id, txid, event_no, to_state) values (p.merchant_id, p.txid, 1, 'registered');
+	insert into payout.payout_event (merchant_id, txid, event_no, to_state, content_digest)
+	values (p.merchant_id, p.txid, 1, 'registered', payout.content_digest(p));
 	p.fee := payout.ledger_deduct(p.merchant_id, p.txid, p.amount, p.fee, (m.options #>> '{limits,daily_total}')::numeric);
 	return p;
 end

@@ -37,6 +37,10 @@ create function payout.new_id() returns uuid
 language c volatile parallel restricted as 'MODULE_PATHNAME', 'payout_new_id';
 comment on function payout.new_id() is 'a time-ordered uuid (version 7)';
 
+create function payout.new_salt() returns bytea
+language c volatile parallel restricted as 'MODULE_PATHNAME', 'payout_new_salt';
+comment on function payout.new_salt() is '16 strong random bytes, before which something is digested that could be guessed';
+
 create function payout.new_external_id() returns text
 language c volatile parallel restricted as 'MODULE_PATHNAME', 'payout_new_external_id';
 comment on function payout.new_external_id() is
@@ -152,7 +156,7 @@ comment on function payout.refuse_change() is 'trigger: refuses the statement, e
 create table payout.option_definition (
 	scope text collate "C" not null check (scope in ('merchant', 'channel', 'bank', 'cvs', 'payout')),
 	name text collate "C" not null,
-	kind text not null check (kind in ('boolean', 'integer', 'text', 'choice', 'list', 'fee', 'limits', 'hours', 'amount')),
+	kind text not null check (kind in ('boolean', 'integer', 'text', 'visible', 'choice', 'list', 'fee', 'limits', 'hours', 'amount')),
 	minimum bigint,
 	maximum bigint,
 	choices text[],
@@ -171,7 +175,7 @@ insert into payout.option_definition (scope, name, kind, minimum, maximum, choic
 	('channel', 'client_id', 'text', 1, 64, null, null, 'X-CLIENT-KEY of the token request'),
 	('channel', 'partner_id', 'text', 1, 36, null, null, 'X-PARTNER-ID'),
 	('channel', 'channel_header', 'text', 1, 36, null, null, 'CHANNEL-ID'),
-	('channel', 'source_account_no', 'text', 1, 34, null, null, 'our account at the bank, which is debited'),
+	('channel', 'source_account_no', 'visible', 1, 19, null, null, 'our account at the bank, which is debited; each payout keeps the one it was registered with'),
 	('channel', 'batch_size_max', 'integer', 1, 10000, null, '100', 'payouts in one bulk transfer at most'),
 	('channel', 'linger_ms', 'integer', 0, 600000, null, '0', 'how long a payout may wait for others to fill a bulk'),
 	('channel', 'in_flight_max', 'integer', 1, 10000, null, '64', 'requests to this channel at one moment, per lane'),
@@ -190,7 +194,7 @@ insert into payout.option_definition (scope, name, kind, minimum, maximum, choic
 	('channel', 'on_check_unavailable', 'choice', null, null, '{fail,dispatch}', '"fail"', 'what an approved payout does when its account could not be checked in time'),
 	('channel', 'ca_file', 'text', 1, 1000, null, null, 'certificate authorities of this bank (default: the system''s)'),
 	('channel', 'client_certificate', 'text', 1, 1000, null, null, 'PEM file with our certificate and key for TLS'),
-	('bank', 'wire_code', 'text', 1, 11, null, null, 'the code the channel knows the bank by (default: bank_code)'),
+	('bank', 'wire_code', 'visible', 1, 11, null, null, 'the code the channel knows the bank by (default: bank_code); each payout keeps the one it was registered with'),
 	('bank', 'internal', 'boolean', null, null, null, 'false', 'the channel''s own bank: overbooking (17) and internal account inquiry (15)'),
 	('cvs', 'amount_multiple', 'integer', 1, 1000000000, null, '1', 'the store pays multiples of this amount'),
 	('cvs', 'amount_min', 'integer', 1, 1000000000000, null, null, 'least amount that the store pays'),
@@ -285,6 +289,9 @@ begin
 					and length(given.value #>> '{}') between d.minimum and d.maximum
 					and ((given.value #>> '{}') = '' or payout.is_text(given.value #>> '{}', d.minimum::integer, d.maximum::integer, 'text')), false)
 				then format('a text of %s to %s characters', d.minimum, d.maximum) end
+			when 'visible' then case when not coalesce(jsonb_typeof(given.value) = 'string'
+					and payout.is_text(given.value #>> '{}', d.minimum::integer, d.maximum::integer, 'visible'), false)
+				then format('%s to %s visible characters', d.minimum, d.maximum) end
 			when 'choice' then case when not coalesce(jsonb_typeof(given.value) = 'string'
 					and (given.value #>> '{}') = any (d.choices), false)
 				then format('one of %s', array_to_string(d.choices, ', ')) end

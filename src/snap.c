@@ -16,8 +16,6 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
-
 #include "clock.h"
 #include "crash_point.h"
 #include "exchange.h"
@@ -25,6 +23,7 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "protocol.h"
+#include "utf8.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/timestamp.h"
@@ -55,27 +54,49 @@ service_path(int service)
 	elog(ERROR, "SNAP service %d is not known", service);
 }
 
-/* ,"name":"value"; nothing when the value is NULL. Values longer than length_max characters are cut. */
-static void
-put(StringInfo body, const char *name, const char *value, int length_max)
+/* A body that is being written, and what was first found that does not fit into it. */
+typedef struct Body
 {
-	char *cut;
+	StringInfoData json;
+	const char *unfit; /* NULL: nothing */
+} Body;
 
-	if (value == NULL)
+/*
+ * ,"name":"value". Nothing is cut to the field's length_max characters: the bank would be told something else than what was
+ * registered. What the registration and the options let pass fits (register.sql, schema.sql).
+ */
+static void
+put(Body *body, const char *name, const char *value, int length_max)
+{
+	int length = value != NULL ? pg_mbstrlen_with_len(value, (int) strlen(value)) : 0;
+
+	if (value == NULL || length > length_max)
+	{
+		if (body->unfit == NULL)
+			body->unfit = value == NULL ? psprintf("nothing is known for the bank's field %s", name)
+										: psprintf("%d characters do not fit into the bank's field %s of %d",
+												   length, name, length_max);
 		return;
-	if (body->data[body->len - 1] != '{')
-		appendStringInfoChar(body, ',');
-	cut = pnstrdup(value, pg_mbcharcliplen(value, (int) strlen(value), length_max));
-	escape_json(body, name);
-	appendStringInfoChar(body, ':');
-	escape_json(body, cut);
-	pfree(cut);
+	}
+	if (body->json.data[body->json.len - 1] != '{')
+		appendStringInfoChar(&body->json, ',');
+	escape_json(&body->json, name);
+	appendStringInfoChar(&body->json, ':');
+	escape_json(&body->json, value);
+}
+
+/* The same for what there need not be. */
+static void
+put_if_any(Body *body, const char *name, const char *value, int length_max)
+{
+	if (value != NULL)
+		put(body, name, value, length_max);
 }
 
 static void
-put_amount(StringInfo body, const char *amount)
+put_amount(Body *body, const char *amount)
 {
-	appendStringInfo(body, ",\"amount\":{\"value\":\"%s\",\"currency\":\"IDR\"}", amount);
+	appendStringInfo(&body->json, ",\"amount\":{\"value\":\"%s\",\"currency\":\"IDR\"}", amount);
 }
 
 static char *
@@ -99,38 +120,48 @@ reference_of(const BankItem *item)
 	return item->txid;
 }
 
-static void
-write_bulk(StringInfo body, const BankOrder *order)
+/*
+ * A bulk's customerReference, 30 characters: the first 30 of the 32 digits of its id, moment and random bits. The bulk is
+ * known by its partnerBulkId, which is the whole id; nobody looks for it by this one.
+ */
+static char *
+customer_reference(const char *batch_id)
 {
 	char *reference = palloc0(31);
 	int len = 0;
 
-	for (const char *c = order->batch_id; *c != '\0' && len < 30; c++)
+	for (const char *c = batch_id; *c != '\0' && len < 30; c++)
 		if (*c != '-')
 			reference[len++] = *c;
+	return reference;
+}
+
+static void
+write_bulk(Body *body, const BankOrder *order)
+{
 	put(body, "partnerBulkId", order->batch_id, 64);
 	put(body, "currency", "IDR", 3);
-	put(body, "customerReference", reference, 30);
+	put(body, "customerReference", customer_reference(order->batch_id), 30);
 	put(body, "sourceAccountNo", order->source_account_no, 19);
 	put(body, "transactionDate", snap_moment(order->transaction_date, false), 25);
-	appendStringInfoString(body, ",\"bulkObject\":[");
+	appendStringInfoString(&body->json, ",\"bulkObject\":[");
 	for (int i = 0; i < order->item_count; i++)
 	{
 		const BankItem *item = &order->items[i];
 
-		appendStringInfoString(body, i > 0 ? ",{" : "{");
+		appendStringInfoString(&body->json, i > 0 ? ",{" : "{");
 		put(body, "partnerReferenceNo", reference_of(item), 64);
 		put(body, "bankCode", item->wire_code, 11);
 		put(body, "beneficiaryAccountNo", item->account_no, 34);
 		put(body, "beneficiaryAccountName", item->beneficiary_name, 100);
 		put_amount(body, item->amount);
-		appendStringInfoChar(body, '}');
+		appendStringInfoChar(&body->json, '}');
 	}
-	appendStringInfoChar(body, ']');
+	appendStringInfoChar(&body->json, ']');
 }
 
 static void
-write_transfer(StringInfo body, const BankOrder *order)
+write_transfer(Body *body, const BankOrder *order)
 {
 	const BankItem *item = &order->items[0];
 
@@ -143,27 +174,27 @@ write_transfer(StringInfo body, const BankOrder *order)
 	}
 	put(body, "beneficiaryAccountNo", item->account_no, 34);
 	if (order->service == 17)
-		put(body, "remark", item->description, 50);
+		put_if_any(body, "remark", item->description, 50);
 	put(body, "sourceAccountNo", order->source_account_no, 19);
 	put(body, "transactionDate", snap_moment(order->transaction_date, false), 25);
 }
 
 static void
-write_status(StringInfo body, const BankOrder *order)
+write_status(Body *body, const BankOrder *order)
 {
 	char service[12];
 
 	snprintf(service, sizeof(service), "%02d", order->original_service);
 	put(body, "originalPartnerReferenceNo", order->items[0].txid, 64);
-	put(body, "originalReferenceNo", order->bank_reference_no, 64);
-	put(body, "originalExternalId", order->original_external_id, 32);
+	put_if_any(body, "originalReferenceNo", order->bank_reference_no, 64);
+	put_if_any(body, "originalExternalId", order->original_external_id, 32);
 	put(body, "serviceCode", service, 2);
 	put(body, "transactionDate", snap_moment(order->transaction_date, false), 25);
 	put_amount(body, order->items[0].amount);
 }
 
 static void
-write_account_check(StringInfo body, const BankOrder *order)
+write_account_check(Body *body, const BankOrder *order)
 {
 	put(body, "partnerReferenceNo", order->external_id, 64);
 	if (order->service == 16)
@@ -183,13 +214,14 @@ set_paths(const BankChannel *channel, int service, BankRequest *request)
 							   : psprintf("%s%s", base_path != NULL ? base_path : "", request->path);
 }
 
-static void
+static const char *
 snap_write(const BankChannel *channel, const BankOrder *order, BankRequest *request)
 {
-	StringInfoData body;
+	Body body = {.unfit = NULL};
+	int utf8_len;
 
-	initStringInfo(&body);
-	appendStringInfoChar(&body, '{');
+	initStringInfo(&body.json);
+	appendStringInfoChar(&body.json, '{');
 	switch (order->call)
 	{
 		case CALL_ACCOUNT_CHECK:
@@ -205,9 +237,12 @@ snap_write(const BankChannel *channel, const BankOrder *order, BankRequest *requ
 			write_status(&body, order);
 			break;
 	}
-	appendStringInfoChar(&body, '}');
-	request->body = pg_server_to_any(body.data, body.len, PG_UTF8);
+	appendStringInfoChar(&body.json, '}');
+	request->body = unconstify(char *, utf8_of(body.json.data, body.json.len, &utf8_len));
 	set_paths(channel, order->service, request);
+	if (request->body == NULL && body.unfit == NULL)
+		return "it has characters that are none in UTF-8, in which banks are written to";
+	return body.unfit;
 }
 
 static List *
@@ -284,6 +319,12 @@ code_of(int service, const Jsonb *json)
 	return code;
 }
 
+static bool
+is_letter_or_digit(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
 /* A response code that may be stored: at most 7 letters and digits; else NULL. */
 static char *
 clean_code(const char *code)
@@ -291,7 +332,7 @@ clean_code(const char *code)
 	if (code == NULL || *code == '\0' || strlen(code) > 7)
 		return NULL;
 	for (const char *c = code; *c != '\0'; c++)
-		if (!isalnum((unsigned char) *c))
+		if (!is_letter_or_digit(*c))
 			return NULL;
 	return pstrdup(code);
 }

@@ -32,8 +32,8 @@ claim(BankChannel *channel, int slots, dlist_head *claimed)
 		exchange->order.service = atoi(lane_column(row, 4));
 		exchange->order.items = item;
 		exchange->order.item_count = 1;
-		exchange->host = pstrdup(channel->base_url);
-		channel->protocol->write(channel, &exchange->order, &exchange->request);
+		exchange->salt = lane_bytes(row, 7);
+		lane_write(exchange);
 		MemoryContextSwitchTo(old);
 	}
 }

@@ -1,7 +1,7 @@
 -- validate.sql: steps 6 to 9, lane validate: asks the bank whose the account is (SNAP services 15 and 16).
 
 create type payout.validate_work as (
-	channel_id text, merchant_id text, txid text, service integer, wire_code text, account_no text
+	channel_id text, merchant_id text, txid text, service integer, wire_code text, account_no text, salt bytea
 );
 comment on type payout.validate_work is 'what lane validate sends for one payout';
 
@@ -15,7 +15,7 @@ begin
 	end if;
 	return query
 	with due as materialized (
-		select q.ctid as place, q.bank_code
+		select q.ctid as place
 		from payout.payout q
 		where q.channel_id = p_channel_id and q.check_due_at <= (select payout.clock())
 		and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'validate'))
@@ -23,10 +23,9 @@ begin
 		for no key update skip locked)
 	update payout.payout p set check_due_at = null
 	from due d
-	join payout.bank b on b.bank_code = d.bank_code
 	where p.ctid = d.place
 	returning p.channel_id, p.merchant_id, p.txid, case when p.method = 'overbooking' then 15 else 16 end,
-		coalesce(b.options ->> 'wire_code', b.bank_code), p.account_no;
+		p.wire_code, p.account_no, p.content_salt;
 end
 $$;
 comment on function payout.claim_validate(text, integer) is 'worker: takes due account checks of a channel';

@@ -227,6 +227,24 @@ begin atomic
 end;
 comment on function payout.verify_history() is 'verify: the history leads without a gap, by allowed moves, to the present state';
 
+-- The content is what was registered: the first history row, which is chained, holds its digest. Where the salt was erased
+-- nothing can be said.
+create function payout.verify_content() returns setof payout.violation
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+	select 'content_is_registered', p.merchant_id, p.txid, 'the content is not what was registered'
+	from payout.payout p
+	join payout.payout_event e on e.merchant_id = p.merchant_id and e.txid = p.txid and e.event_no = 1
+	where e.content_digest is not null and p.content_salt is not null and payout.content_digest(p) <> e.content_digest
+	union all
+	select 'content_has_digest', e.merchant_id, e.txid, format('history row %s %s', e.event_no,
+		case when e.event_no = 1 then 'does not say what was registered' else 'has a digest, which is the first row''s' end)
+	from payout.payout_event e
+	where (e.event_no = 1) <> (e.content_digest is not null);
+end;
+comment on function payout.verify_content() is 'verify: the content of each payout is what was registered';
+
 -- Approvals that the merchant's options restricted: each stands in the history, and was given as its row says that the
 -- options asked. What they asked of other payouts cannot be known: they may have changed since.
 create function payout.verify_approval() returns setof payout.violation
@@ -313,6 +331,11 @@ begin atomic
 	or (p.kind = 'cashout' and p.batch_id is not null)
 	or (p.state in ('registered', 'rejected', 'scheduled', 'cancelled', 'approved') and p.batch_id is not null)
 	or (p.batch_id is not null and not exists (select from payout.batch b where b.channel_id = p.channel_id and b.batch_id = p.batch_id))
+	union all
+	select 'batch_source_account', p.merchant_id, p.txid, format('it was registered to be paid from another account than batch %s is', b.batch_id)
+	from payout.payout p
+	join payout.batch b on b.channel_id = p.channel_id and b.batch_id = p.batch_id
+	where b.source_account_no <> p.source_account_no
 	union all
 	select 'batch_total', null, null,
 		format('batch %s/%s has %s members over %s, it says %s over %s', b.channel_id, b.batch_id,
@@ -478,8 +501,8 @@ begin atomic
 	or p.account_check not in ('pending', 'matched', 'name_differs', 'unreadable', 'invalid', 'unavailable')
 	or (p.kind = 'cashout') <> (p.method = 'cashout') or (p.cvs_code is null) <> (p.cvs_reference is null)
 	or p.txid not like p.merchant_id || '07%' or length(p.txid) <> 30
-	or case when p.kind = 'disbursement' then num_nulls(p.channel_id, p.bank_code, p.account_no, p.account_check) > 0 or num_nonnulls(p.cvs_code, p.expire_due_at) > 0
-		else num_nonnulls(p.channel_id, p.bank_code, p.account_no, p.account_check, p.scheduled_at) > 0 end
+	or case when p.kind = 'disbursement' then num_nulls(p.channel_id, p.bank_code, p.wire_code, p.source_account_no, p.account_no, p.account_check) > 0 or num_nonnulls(p.cvs_code, p.expire_due_at) > 0
+		else num_nonnulls(p.channel_id, p.bank_code, p.wire_code, p.source_account_no, p.account_no, p.account_check, p.scheduled_at) > 0 end
 	union all
 	select 'payout_has_merchant', p.merchant_id, p.txid, 'no such merchant'
 	from payout.payout p
@@ -554,6 +577,7 @@ begin atomic
 	union all select * from payout.verify_transfer()
 	union all select * from payout.verify_money()
 	union all select * from payout.verify_history()
+	union all select * from payout.verify_content()
 	union all select * from payout.verify_approval()
 	union all select * from payout.verify_batch()
 	union all select * from payout.verify_attempt()

@@ -1,13 +1,11 @@
 /*
- * visible.c: control characters and characters that do not show, in the encoding of any database.
+ * visible.c: control characters and characters that do not show.
  *
  * What Unicode says decides: U+0080 to U+009F steer terminals as those below U+0020 do; blanks of all widths, marks of direction,
- * joiners and fillers show nothing. Texts of other encodings are looked at as Unicode; what has no place there is no
- * character and cannot be sent to a bank either. In SQL_ASCII bytes beyond ASCII mean nothing to the server: they pass.
+ * joiners and fillers show nothing.
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
 #include "mb/pg_wchar.h"
 #include "visible.h"
 
@@ -44,11 +42,12 @@ is_hidden(pg_wchar character)
 	return false;
 }
 
-static int
-find_in_utf8(const char *bytes, int size, bool *shows)
+int
+visible_find_control(const char *utf8, int size, bool *shows)
 {
-	const unsigned char *start = (const unsigned char *) bytes;
+	const unsigned char *start = (const unsigned char *) utf8;
 
+	*shows = false;
 	for (int i = 0; i < size; i += pg_utf_mblen(start + i))
 	{
 		pg_wchar character = utf8_to_unicode(start + i);
@@ -59,64 +58,4 @@ find_in_utf8(const char *bytes, int size, bool *shows)
 			*shows = true;
 	}
 	return -1;
-}
-
-static int
-find_in_bytes(const char *bytes, int size, bool *shows)
-{
-	for (int i = 0; i < size; i++)
-	{
-		unsigned char byte = (unsigned char) bytes[i];
-
-		if (byte < 0x80 && is_control(byte))
-			return i;
-		if (byte != ' ')
-			*shows = true;
-	}
-	return -1;
-}
-
-static bool
-is_ascii_only(const char *bytes, int size)
-{
-	for (int i = 0; i < size; i++)
-		if (IS_HIGHBIT_SET(bytes[i]))
-			return false;
-	return true;
-}
-
-/* The text as UTF-8; its length, or less than the whole was good for: then *done is how many bytes of it were. */
-static int
-to_utf8(const char *bytes, int size, char **utf8, int *done)
-{
-	Oid conversion = FindDefaultConversionProc(GetDatabaseEncoding(), PG_UTF8);
-	int room = size * MAX_CONVERSION_GROWTH + 1;
-
-	*utf8 = palloc0(room);
-	if (!OidIsValid(conversion))
-		return -1;
-	*done = pg_do_encoding_conversion_buf(conversion, GetDatabaseEncoding(), PG_UTF8,
-										  (unsigned char *) unconstify(char *, bytes), size,
-										  (unsigned char *) *utf8, room, true);
-	return strlen(*utf8);
-}
-
-int
-visible_find_control(const char *bytes, int size, bool *shows)
-{
-	char *utf8;
-	int done;
-	int length;
-
-	*shows = false;
-	if (GetDatabaseEncoding() == PG_UTF8)
-		return find_in_utf8(bytes, size, shows);
-	if (GetDatabaseEncoding() == PG_SQL_ASCII || is_ascii_only(bytes, size))
-		return find_in_bytes(bytes, size, shows);
-	length = to_utf8(bytes, size, &utf8, &done);
-	if (length < 0)
-		return find_in_bytes(bytes, size, shows);
-	if (done < size)
-		return done;
-	return find_in_utf8(utf8, length, shows) < 0 ? -1 : 0;
 }

@@ -6,9 +6,9 @@
 #define PAYOUT_VISIBLE_H
 
 /*
- * Looks at a text in the database's encoding. Answers -1 where it has no control character; else the number of bytes that are
- * right before it, as far as that is known. shows: whether it has a character that is to be seen.
+ * Looks at a text in UTF-8. Answers -1 where it has no control character; else the number of bytes before it. shows: whether it
+ * has a character that is to be seen.
  */
-extern int visible_find_control(const char *bytes, int size, bool *shows);
+extern int visible_find_control(const char *utf8, int size, bool *shows);
 
 #endif /* PAYOUT_VISIBLE_H */

@@ -13,14 +13,14 @@ create temp table loaded on commit drop as
 select (:first + i % :merchants)::text as merchant_id, payout.generate_txid((:first + i % :merchants)::text) as txid,
 	format('%s-%s', :'load', i) as reference_no, now() - interval '30 days' as at
 from generate_series(1, :payouts) i;
-insert into payout.payout (merchant_id, txid, kind, state, reference_no, method, amount, channel_id, bank_code, account_no, beneficiary_name,
+insert into payout.payout (merchant_id, txid, kind, state, reference_no, method, amount, channel_id, bank_code, wire_code, source_account_no, account_no, beneficiary_name,
 	registered_at, approved_at, final_at, events, account_check, check_deadline_at, check_tries, reason)
-select merchant_id, txid, 'disbursement', 'failed', reference_no, 'online', 10000, 'BANK1', 'CENA', '8800000001', 'Budi Santoso',
+select merchant_id, txid, 'disbursement', 'failed', reference_no, 'online', 10000, 'BANK1', 'CENA', 'CENA', '888801000157508', '8800000001', 'Budi Santoso',
 	at, at, at, 3, 'unavailable', at, 1, 'the account could not be checked'
 from loaded;
-insert into payout.payout_event (merchant_id, txid, event_no, at, event, from_state, to_state, reason)
-select l.merchant_id, l.txid, s.event_no, l.at, s.event, s.from_state, s.to_state, s.reason
-from loaded l, (values
+insert into payout.payout_event (merchant_id, txid, event_no, at, event, from_state, to_state, reason, content_digest)
+select l.merchant_id, l.txid, s.event_no, l.at, s.event, s.from_state, s.to_state, s.reason, case when s.event_no = 1 then payout.content_digest(p) end
+from loaded l join payout.payout p on p.merchant_id = l.merchant_id and p.txid = l.txid, (values
 	(1, null, null, 'registered', null),
 	(2, 'payout.approved', 'registered', 'approved', null),
 	(3, 'payout.failed', 'approved', 'failed', 'the account could not be checked')) s (event_no, event, from_state, to_state, reason);

@@ -10,14 +10,14 @@ begin;
 create temp table loaded on commit drop as
 select (:first + i % :merchants)::text as merchant_id, payout.generate_txid((:first + i % :merchants)::text) as txid, i as n, clock_timestamp() as at
 from generate_series(1, :payouts) i;
-insert into payout.payout (merchant_id, txid, kind, state, reference_no, method, amount, channel_id, bank_code, account_no, beneficiary_name,
+insert into payout.payout (merchant_id, txid, kind, state, reference_no, method, amount, channel_id, bank_code, wire_code, source_account_no, account_no, beneficiary_name,
 	registered_at, approved_at, events, account_check, account_name, check_deadline_at, dispatch_due_at)
-select merchant_id, txid, 'disbursement', 'approved', format('%s-%s', :'load', n), 'online', 10000, 'BANK1', 'CENA', '88' || to_char(n, 'FM00000000'), 'Budi Santoso',
+select merchant_id, txid, 'disbursement', 'approved', format('%s-%s', :'load', n), 'online', 10000, 'BANK1', 'CENA', 'CENA', '888801000157508', '88' || to_char(n, 'FM00000000'), 'Budi Santoso',
 	at, at, 3, 'matched', 'BUDI SANTOSO', at + interval '1 hour', at
 from loaded order by n;
-insert into payout.payout_event (merchant_id, txid, event_no, event, from_state, to_state)
-select l.merchant_id, l.txid, s.event_no, s.event, s.from_state, s.to_state
-from loaded l, (values
+insert into payout.payout_event (merchant_id, txid, event_no, event, from_state, to_state, content_digest)
+select l.merchant_id, l.txid, s.event_no, s.event, s.from_state, s.to_state, case when s.event_no = 1 then payout.content_digest(p) end
+from loaded l join payout.payout p on p.merchant_id = l.merchant_id and p.txid = l.txid, (values
 	(1, null, null, 'registered'),
 	(2, 'account.checked', 'registered', 'registered'),
 	(3, 'payout.approved', 'registered', 'approved')) s (event_no, event, from_state, to_state);

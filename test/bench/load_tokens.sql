@@ -23,10 +23,10 @@ select merchant_id, txid, 'cashout', 'token_issued', format('LOAD-%s-%s', :token
 insert into payout.cashout_token (merchant_id, txid, token_no, digest, issued_at, valid_until)
 select p.merchant_id, p.txid, 1, l.digest, l.at, p.expire_due_at
 from loaded l join payout.payout p on p.merchant_id = l.merchant_id and p.txid = l.txid;
-insert into payout.payout_event (merchant_id, txid, event_no, event, from_state, to_state)
-select merchant_id, txid, 1, null, null, 'registered' from loaded
+insert into payout.payout_event (merchant_id, txid, event_no, event, from_state, to_state, content_digest)
+select l.merchant_id, l.txid, 1, null, null, 'registered', payout.content_digest(p) from loaded l join payout.payout p on p.merchant_id = l.merchant_id and p.txid = l.txid
 union all
-select merchant_id, txid, 2, 'payout.approved', 'registered', 'token_issued' from loaded;
+select merchant_id, txid, 2, 'payout.approved', 'registered', 'token_issued', null from loaded;
 insert into payout.transfer (merchant_id, kind, debit_account, credit_account, amount, txid)
 select merchant_id, 'deduct', 'available', 'in_transit', 50000, txid from loaded;
 insert into payout.balance_delta (merchant_id, amount, day, day_amount)

@@ -6,7 +6,7 @@ select count(payout.create_merchant((1000000000 + i)::text, 'Merchant of a bench
 select count(payout.top_up((1000000000 + i)::text, 1000000000000, 'bench')) from generate_series(1, 1000) i;
 select from payout.create_merchant('1000005000', 'The hot merchant');
 select from payout.top_up('1000005000', 1000000000000, 'bench');
-select from payout.create_channel('BANK1', 'snap', 'https://bank.invalid');
+select from payout.create_channel('BANK1', 'snap', 'https://bank.invalid', '{"source_account_no": "888801000157508"}');
 select from payout.create_bank('CENA', 'A bank', 'BANK1');
 select from payout.pause_channel('BANK1', 'a benchmark of what comes before');
 select payout.arm();

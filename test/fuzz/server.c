@@ -10,6 +10,7 @@
 #include "fuzz.h"
 #include "mb/pg_wchar.h"
 #include "nodes/pg_list.h"
+#include "utf8.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -94,13 +95,13 @@ fuzz_free_all(void)
 }
 
 int
-pg_mbcharcliplen(const char *text, int len, int limit)
+pg_mbstrlen_with_len(const char *text, int len)
 {
-	int clipped = 0;
+	int characters = 0;
 
-	for (; clipped < len && limit > 0; limit--)
-		clipped += Min(pg_utf_mblen((const unsigned char *) text + clipped), len - clipped);
-	return clipped;
+	for (int i = 0; i < len; characters++)
+		i += pg_utf_mblen((const unsigned char *) text + i);
+	return characters;
 }
 
 /* ---- not reached by reading an answer ---- */
@@ -138,10 +139,10 @@ errmsg_internal(const char *format, ...)
 	UNREACHABLE("errmsg_internal");
 }
 
-char *
-pg_server_to_any(const char *text, int len, int encoding)
+const char *
+utf8_of(const char *text, int len, int *utf8_len)
 {
-	UNREACHABLE("pg_server_to_any");
+	UNREACHABLE("utf8_of");
 }
 
 void

@@ -13,7 +13,7 @@
 #include <time.h>
 
 #define JAKARTA_OFFSET_S (7 * 3600)
-#define MONEY_DIGITS_MAX 13
+#define MONEY_DIGITS_MAX 16
 
 typedef struct HashNode
 {

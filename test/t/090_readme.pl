@@ -67,7 +67,7 @@ is(lines(map { "$_->[0] $_->[1]" } table('Settings')),
 # Options: scope, name, type with range, default.
 is(lines(map { join ' | ', @$_[0 .. 3] } table('Options')), lines(split /\n/, $t->sql(q(
 	select concat_ws(' | ', scope, name, case kind when 'integer' then format('%s to %s', minimum, maximum)
-		when 'text' then format('text of %s to %s', minimum, maximum) when 'choice' then array_to_string(choices, ', ') else kind end,
+		when 'text' then format('text of %s to %s', minimum, maximum) when 'visible' then format('%s to %s visible characters', minimum, maximum) when 'choice' then array_to_string(choices, ', ') else kind end,
 		case when name = 'notify_events' then 'all but account.checked, approval.given, payout.approved' else coalesce(default_value #>> '{}', 'none') end)
 	from payout.option_definition))), 'options');
 

@@ -463,7 +463,7 @@ sub sound
 	my ($self, $name) = @_;
 	is($self->sql('select * from payout.verify()'), '', "$name: verify() is empty");
 	my $books = $self->control('GET', 'books?summary=1');
-	is($self->sql("select coalesce(sum(case when credit_account like 'settlement/%' then amount when debit_account like 'settlement/%' then -amount end), 0)::numeric(18,2) from payout.transfer
+	is($self->sql("select coalesce(sum(case when credit_account like 'settlement/%' then amount when debit_account like 'settlement/%' then -amount end), 0)::numeric(22,2) from payout.transfer
 		where credit_account not like 'settlement/cvs:%' and debit_account not like 'settlement/cvs:%'"),
 		$books->{paid_total}, "$name: the bank's books say the same");
 }
