@@ -55,6 +55,7 @@ C_FILES = \
 	check_status \
 	launcher \
 	worker \
+	lost_tail \
 	turn \
 	claim \
 	reserve \
@@ -97,6 +98,7 @@ SQL_FILES = \
 	payout \
 	move_set \
 	attempt \
+	lost_tail \
 	register \
 	register_cashout \
 	validate \
@@ -106,6 +108,7 @@ SQL_FILES = \
 	token \
 	cashout \
 	expire \
+	sending \
 	dispatch \
 	check \
 	settlement \

@@ -203,7 +203,7 @@ begin
 	-- Reference, batch, account and, where given, the amount must be ours: a notice for another order is none.
 	with item as materialized (
 		select i ->> 'originalPartnerReferenceNo' as txid, i ->> 'responseCode' as code, left(i ->> 'responseMessage', 150) as message,
-			left(i ->> 'originalReferenceNo', 64) as bank_reference_no, i ->> 'beneficiaryAccountNo' as account_no, i #>> '{amount,value}' as amount
+			i ->> 'originalReferenceNo' as bank_reference_no, i ->> 'beneficiaryAccountNo' as account_no, i #>> '{amount,value}' as amount
 		from jsonb_array_elements(p_notice -> 'bulkObject') i),
 	ours as materialized (
 		select p.merchant_id, i.*
@@ -213,7 +213,7 @@ begin
 			  (p_channel_id, lower(p_notice ->> 'partnerBulkId'), i.account_no, coalesce(i.amount, p.amount::text)))
 	select array_agg(row(o.merchant_id, o.txid,
 		case payout.snap_item_class(o.code) when 'ok' then 'paid' when 'fail' then 'failed' when 'wait' then 'pending' else 'unknown' end,
-		null, o.code, o.bank_reference_no, concat_ws(' ', 'notice:', o.code, o.message))::payout.bank_word)
+		null, null, o.code, o.bank_reference_no, concat_ws(' ', 'notice:', o.code, o.message))::payout.bank_word)
 	into words
 	from ours o;
 	perform payout.believe(words);

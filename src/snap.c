@@ -149,7 +149,8 @@ write_status(StringInfo body, const BankOrder *order)
 	put(body, "originalReferenceNo", order->bank_reference_no, 64);
 	put(body, "originalExternalId", order->original_external_id, 32);
 	put(body, "serviceCode", service, 2);
-	put(body, "transactionDate", snap_moment(order->transaction_date, false), 25);
+	if (order->original_external_id != NULL)
+		put(body, "transactionDate", snap_moment(order->transaction_date, false), 25);
 	put_amount(body, order->items[0].amount);
 }
 

@@ -181,7 +181,7 @@ sub set_up
 	my $self = shift;
 	my $channel = JSON::PP::encode_json({
 		client_id => 'PAYOUT-CLIENT', partner_id => 'PARTNER1', channel_header => '95221', source_account_no => '888801000157508',
-		status_delay_s => 0, linger_ms => 0, %{ $self->{option}{channel} || {} } });
+		status_delay_s => 0, linger_ms => 0, reference_memory_s => 31536000, %{ $self->{option}{channel} || {} } });
 	my $merchant = JSON::PP::encode_json({
 		notify_events => [qw(account.checked payout.approved payout.paid payout.failed payout.suspect payout.rejected
 			payout.cancelled payout.returned payout.disputed payout.expired payout.reversed)], %{ $self->{option}{merchant} || {} } });
