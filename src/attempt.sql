@@ -236,7 +236,7 @@ as $$
 declare
 	last payout.incarnation;
 begin
-	select * into last from payout.incarnation i order by i.started_at desc limit 1;
+	select * into last from payout.incarnation i order by i.ended_at is null desc, i.started_at desc limit 1;
 	update payout.incarnation set ended_at = clock_timestamp() where ended_at is null;
 	insert into payout.incarnation (incarnation_id, pid, timeline_id, synchronous) values (p_incarnation_id, p_pid, p_timeline_id, p_synchronous);
 	update payout.notification set sending_by = null where due_at is not null and sending_by is not null;

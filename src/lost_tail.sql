@@ -53,8 +53,11 @@ begin
 	if p_last.incarnation_id is null or p_last.timeline_id = p_timeline_id or (p_last.synchronous and payout.is_promoted_standby()) then
 		return null;
 	end if;
-	insert into payout.lost_tail (from_timeline_id, to_timeline_id, incarnation_id)
-	values (p_last.timeline_id, p_timeline_id, p_incarnation_id);
+	-- This server's clock may be behind the one of the server before.
+	insert into payout.lost_tail (at, from_timeline_id, to_timeline_id, incarnation_id)
+	values (greatest(clock_timestamp(), p_last.started_at, (select max(p.registered_at) from payout.payout p where p.final_at is null),
+				(select max(b.created_at) from payout.batch b where b.due_at is not null)),
+			p_last.timeline_id, p_timeline_id, p_incarnation_id);
 	return payout.lost_tail_left();
 end
 $$;

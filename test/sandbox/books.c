@@ -102,6 +102,16 @@ books_remembered(const char *reference)
 }
 
 Entry *
+books_find_sending(const char *reference, const char *external_id)
+{
+	Entry *entry = hash_get(entries, reference);
+
+	while (entry != NULL && strcmp(entry->order.external_id, external_id) != 0)
+		entry = entry->older;
+	return entry;
+}
+
+Entry *
 books_find_number(const char *reference_no)
 {
 	return hash_get(numbers, reference_no);

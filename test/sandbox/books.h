@@ -76,6 +76,8 @@ extern void books_replay(const json_t *line);
 extern Entry *books_find(const char *reference);
 /* What an order that comes again is held against: the same, or NULL at a bank that forgets references. */
 extern Entry *books_remembered(const char *reference);
+/* What one request, of this X-EXTERNAL-ID, brought under a reference. */
+extern Entry *books_find_sending(const char *reference, const char *external_id);
 extern Entry *books_find_number(const char *reference_no);
 extern Entry *books_first(void);
 extern bool books_same(const Entry *entry, const Order *order);

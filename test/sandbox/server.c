@@ -67,6 +67,8 @@ on_target(void *cls, const char *uri, struct MHD_Connection *connection)
 	return request;
 }
 
+static void process(Request *request);
+
 static void
 on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
 			 enum MHD_RequestTerminationCode how)
@@ -78,6 +80,14 @@ on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
 	(void) how;
 	if (request == NULL)
 		return;
+	/* Its client left long ago, so the server does not go on with it: a bank that works off its queue does. */
+	if (request->phase == PHASE_PROCESS && request->fault.kind == FAULT_HANG && request->fault.keep && !request->gone)
+	{
+		state_lock();
+		process(request);
+		state_unlock();
+		journal_commit();
+	}
 	free(request->uri);
 	free(request->reply);
 	buffer_free(&request->body);

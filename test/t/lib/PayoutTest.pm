@@ -20,7 +20,7 @@ our $deadline_s = $ENV{PG_TEST_TIMEOUT_DEFAULT} || 60;
 
 # A server whose database "app" has the extension, a merchant with money, a channel and a bank; armed unless told not to.
 # Options: conf (more settings), sandbox (more keys of its configuration), channel and merchant (more options),
-# balance, armed.
+# balance, armed, name (of the server, where a test has several).
 sub new
 {
 	my ($class, %option) = @_;
@@ -149,7 +149,7 @@ sub settings
 sub start_server
 {
 	my $self = shift;
-	my $node = PostgreSQL::Test::Cluster->new('main');
+	my $node = PostgreSQL::Test::Cluster->new($self->{option}{name} || 'main');
 	$node->init(allows_streaming => 1, extra => [ '--encoding=UTF8', '--locale=C' ]);
 	$node->append_conf('postgresql.conf', $self->settings);
 	$node->start;
