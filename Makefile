@@ -60,6 +60,7 @@ C_FILES = \
 	launcher \
 	worker \
 	worker_session \
+	lost_tail \
 	turn \
 	claim \
 	reserve \
@@ -105,6 +106,7 @@ SQL_FILES = \
 	payout \
 	move_set \
 	attempt \
+	lost_tail \
 	register \
 	register_cashout \
 	validate \
@@ -114,6 +116,7 @@ SQL_FILES = \
 	token \
 	cashout \
 	expire \
+	sending \
 	dispatch \
 	check \
 	settlement \

@@ -48,7 +48,7 @@ select test.inquire('K9', 'not_found');
 update payout.payout set status_due_at = '-infinity' where reference_no = 'K9';
 select test.ask('check', 'CHKCH', 1);
 select a.attempt_id as k9, a.incarnation_id as life from test.attempt('check', 'K9') a \gset
-select p.state from test.payout('K9') q, payout.apply_status(q, 'not_found', true, null, null, 'another answer') p;
+select p.state from test.payout('K9') q, payout.apply_status(q, 'not_found', null, null, null, null, 'another answer') p;
 select test.send('CHKCH');
 select payout.record_statuses(:'life', '{CHKCH}', array[:'k9'::uuid], '{yes}', '{ok}', '{200}', '{2003600}', '{5}', '{null}', '{failed}', '{null}') = 1 as recorded, test.state('K9');
 select test.answer('K9', 'yes', 'ok'), test.state('K9');
@@ -64,11 +64,11 @@ select status_due_at is not null as asked_again from payout.payout where referen
 
 -- contrary proof: disputed, and no money moves by itself
 select test.money('K3');
-select p.state from test.payout('K3') q, payout.apply_status(q, 'paid', true, null, null, 'a notice') p;
+select p.state from test.payout('K3') q, payout.apply_status(q, 'paid', null, null, null, null, 'a notice') p;
 select test.money('K3');
-select p.state from test.payout('K1') q, payout.apply_status(q, 'failed', true, null, null, 'a notice') p;
-select p.state from test.payout('K4') q, payout.apply_status(q, 'paid', false, null, null, 'a late notice') p;
-select p.state from test.payout('K7') q, payout.apply_status(q, 'refunded', true, null, null, 'came back') p;
+select p.state from test.payout('K1') q, payout.apply_status(q, 'failed', null, null, null, null, 'a notice') p;
+select p.state from test.payout('K4') q, payout.apply_status(q, 'paid', null, null, null, null, 'a late notice') p;
+select p.state from test.payout('K7') q, payout.apply_status(q, 'refunded', null, null, null, null, 'came back') p;
 select test.money('K7');
 
 -- an operator ends a dispute: the money goes where the outcome says, the merchant is never overdrawn for it

@@ -95,12 +95,20 @@ insert into test.breaking values
 	(34, 'batch_parent', $$update payout.batch set parent_batch_id = payout.new_id() where channel_id = 'VERCH'$$),
 	(35, 'batch_forgotten', $$update payout.batch b set state = 'open', due_at = null from payout.payout p where p.batch_id = b.batch_id and p.reference_no = 'Z4'$$),
 	(36, 'attempt_of_living', $$update payout.incarnation set ended_at = now()$$),
-	(37, 'incarnation_is_one', $$insert into payout.incarnation values (payout.new_id(), 2)$$),
+	(37, 'incarnation_is_one', $$insert into payout.incarnation values (payout.new_id(), 2, now(), null, 1, false)$$),
 	(38, 'attempt_accepted_once', $$insert into payout.attempt select (a).* from (select jsonb_populate_record(q, jsonb_build_object('attempt_id', payout.new_id())) as a from payout.attempt q where q.channel_id = 'VERCH' and q.outcome = 'yes') s$$),
 	(39, 'attempt_of_batch', $$update payout.attempt set outcome = 'yes', finished_at = now() where channel_id = 'VERCH' and outcome = 'unknown'$$),
 	(40, 'attempt_of_batch', $$delete from payout.batch b using payout.payout p where p.batch_id = b.batch_id and p.reference_no = 'Z1'$$),
 	(41, 'attempt_under_way', $$delete from payout.attempt where channel_id = 'VERCH' and outcome is null$$),
 	(188, 'attempt_is_named', $$delete from payout.under_way$$),
+	(201, 'batch_in_doubt', $$update payout.batch set asked_since = null where channel_id = 'VERCH'$$),
+	(202, 'batch_in_doubt', $$update payout.batch set was_unknown = false where channel_id = 'VERCH' and state = 'unknown'$$),
+	(203, 'asking_of_sending', $$insert into payout.attempt (channel_id, attempt_id, lane, service, merchant_id, txid, external_id, asked_attempt_id, request_digest, incarnation_id)
+		select 'VERCH', payout.new_id(), 'check', 36, 'VERIFY0001', test.txid('Z2'), '1', a.attempt_id, '', test.life() from payout.attempt a where a.batch_id = (test.payout('Z1')).batch_id$$),
+	(204, 'asking_after_sending', $$update payout.payout set state = 'failed', reason = 'status inquiry: failed' where reference_no = 'Z1';
+		insert into payout.attempt (channel_id, attempt_id, lane, service, merchant_id, txid, external_id, request_digest, incarnation_id, started_at, answer)
+		select 'VERCH', payout.new_id(), 'check', 36, 'VERIFY0001', test.txid('Z1'), '1', '', test.life(), a.started_at, 'failed' from payout.attempt a where a.batch_id = (test.payout('Z1')).batch_id$$),
+	(205, 'asking_first', $$insert into payout.lost_tail select p.registered_at, 1, 2, payout.new_id() from payout.payout p where p.reference_no = 'Z1'$$),
 	(42, 'attempt_has_payout', $$update payout.attempt set txid = 'x', merchant_id = 'VERIFY0001' where channel_id = 'VERCH'$$),
 	(43, 'queue_validate', $$update payout.payout set check_due_at = null where reference_no = 'Z6'$$),
 	(44, 'queue_dispatch', $$update payout.payout set dispatch_due_at = null where reference_no = 'Z7'$$),

@@ -7,10 +7,14 @@ create table payout.incarnation (
 	incarnation_id uuid primary key,
 	pid integer not null,
 	started_at timestamptz not null default clock_timestamp(),
-	ended_at timestamptz
+	ended_at timestamptz,
+	timeline_id integer not null,
+	synchronous boolean not null
 );
 comment on table payout.incarnation is 'each life of this database''s worker';
 comment on column payout.incarnation.ended_at is 'when the next life found it gone';
+comment on column payout.incarnation.timeline_id is 'the server''s timeline when it began: another one means a promotion or a restore, see lost_tail.sql';
+comment on column payout.incarnation.synchronous is 'whether all it committed before it sent had reached a synchronous standby as well, throughout its life';
 
 create table payout.batch (
 	channel_id text collate "C" not null,
@@ -26,6 +30,7 @@ create table payout.batch (
 	sent_at timestamptz,
 	tries integer not null default 0,
 	was_unknown boolean not null default false,
+	asked_since timestamptz,
 	bank_batch_no text,
 	response_code text,
 	created_at timestamptz not null default clock_timestamp(),
@@ -39,6 +44,7 @@ comment on column payout.batch.state is 'open (to be sent at due_at), sending, a
 comment on column payout.batch.source_account_no is 'our account that is debited: the one that all members were registered with';
 comment on column payout.batch.salt is 'what its orders are digested with, see payout.attempt.request_digest';
 comment on column payout.batch.was_unknown is 'an earlier sending may have arrived: a later refusal proves nothing';
+comment on column payout.batch.asked_since is 'when it last became unknown: what the bank was asked before proves nothing any more';
 
 create index batch_due on payout.batch (channel_id, due_at) where due_at is not null;
 
@@ -51,6 +57,7 @@ create table payout.attempt (
 	merchant_id text collate "C",
 	txid text collate "C",
 	external_id text collate "C" not null,
+	asked_attempt_id uuid,
 	request_digest bytea not null,
 	incarnation_id uuid not null,
 	started_at timestamptz not null default clock_timestamp(),
@@ -60,15 +67,20 @@ create table payout.attempt (
 	http_status integer,
 	response_code text,
 	latency_ms integer,
+	answer text,
 	excerpt text check (length(excerpt) <= 500),
 	primary key (channel_id, attempt_id),
 	check ((outcome is null) = (finished_at is null)),
 	check ((lane = 'dispatch') = (batch_id is not null)),
-	check ((lane <> 'dispatch') = (merchant_id is not null and txid is not null))
+	check ((lane <> 'dispatch') = (merchant_id is not null and txid is not null)),
+	check (case lane when 'check' then answer in ('paid', 'pending', 'refunded', 'canceled', 'failed', 'not_found', 'unknown')
+		else num_nonnulls(asked_attempt_id, answer) = 0 end)
 ) with (autovacuum_vacuum_scale_factor = 0.05);
 comment on table payout.attempt is 'one HTTP exchange with a bank: written before it is sent, completed once, never changed after';
 comment on column payout.attempt.outcome is 'not_sent, yes, no, refused_for_now or unknown; null while it may be under way';
 comment on column payout.attempt.request_digest is 'SHA-256 of the body over a salt, that of the batch or the payout''s content_salt: an account number behind a bare digest could be guessed, and these rows stay when the salt is erased. A batch is never sent again with another body';
+comment on column payout.attempt.asked_attempt_id is 'lane check: the sending that is asked for; null: the bank is asked by the TXID alone';
+comment on column payout.attempt.answer is 'lane check: what the bank says of it: paid, pending, refunded, canceled, failed, not_found or unknown';
 comment on column payout.attempt.excerpt is 'the beginning of what went wrong, never a whole body; null where nothing did';
 
 -- No index knows of the outcome, so that writing it touches none (HOT); payout.under_way finds what has none yet.
@@ -89,9 +101,9 @@ as $$
 begin
 	if old.outcome is not null or new.outcome is null
 		or (new.channel_id, new.attempt_id, new.lane, new.service, new.batch_id, new.merchant_id, new.txid, new.external_id,
-			new.request_digest, new.incarnation_id, new.started_at) is distinct from
+			new.asked_attempt_id, new.request_digest, new.incarnation_id, new.started_at) is distinct from
 		   (old.channel_id, old.attempt_id, old.lane, old.service, old.batch_id, old.merchant_id, old.txid, old.external_id,
-			old.request_digest, old.incarnation_id, old.started_at) then
+			old.asked_attempt_id, old.request_digest, old.incarnation_id, old.started_at) then
 		raise exception 'an attempt is completed once and then never changed'
 			using errcode = 'restrict_violation', hint = 'Rows of payout.attempt are evidence.';
 	end if;
@@ -108,7 +120,8 @@ alter table payout.attempt enable always trigger refuse_change;
 alter table payout.attempt enable always trigger refuse_truncate;
 
 create function payout.save_attempts(p_incarnation_id uuid, p_channel_ids text[], p_attempt_ids uuid[], p_lanes text[], p_services integer[],
-									 p_batch_ids text[], p_merchant_ids text[], p_txids text[], p_external_ids text[], p_digests bytea[])
+									 p_batch_ids text[], p_merchant_ids text[], p_txids text[], p_external_ids text[], p_digests bytea[],
+									 p_asked_attempt_ids text[] default '{}')
 returns uuid
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -116,16 +129,16 @@ as $$
 declare
 	claim uuid := payout.new_id();
 begin
-	insert into payout.attempt (channel_id, attempt_id, lane, service, batch_id, merchant_id, txid, external_id, request_digest, incarnation_id)
-	select u.channel_id, u.attempt_id, u.lane, u.service, u.batch_id::uuid, u.merchant_id, u.txid, u.external_id, u.digest, p_incarnation_id
-	from unnest(p_channel_ids, p_attempt_ids, p_lanes, p_services, p_batch_ids, p_merchant_ids, p_txids, p_external_ids, p_digests)
-		as u (channel_id, attempt_id, lane, service, batch_id, merchant_id, txid, external_id, digest);
+	insert into payout.attempt (channel_id, attempt_id, lane, service, batch_id, merchant_id, txid, external_id, asked_attempt_id, request_digest, incarnation_id)
+	select u.channel_id, u.attempt_id, u.lane, u.service, u.batch_id::uuid, u.merchant_id, u.txid, u.external_id, u.asked_attempt_id::uuid, u.digest, p_incarnation_id
+	from unnest(p_channel_ids, p_attempt_ids, p_lanes, p_services, p_batch_ids, p_merchant_ids, p_txids, p_external_ids, p_digests, p_asked_attempt_ids)
+		as u (channel_id, attempt_id, lane, service, batch_id, merchant_id, txid, external_id, digest, asked_attempt_id);
 	insert into payout.under_way (claim_id, channel_ids, attempt_ids) values (claim, p_channel_ids, p_attempt_ids);
 	return claim;
 end
 $$;
-comment on function payout.save_attempts(uuid, text[], uuid[], text[], integer[], text[], text[], text[], text[], bytea[]) is
-'worker: writes attempts before they are sent; dispatch names batches, the other lanes payouts. Answers with the id of the claim';
+comment on function payout.save_attempts(uuid, text[], uuid[], text[], integer[], text[], text[], text[], text[], bytea[], text[]) is
+'worker: writes attempts before they are sent; dispatch names batches, the other lanes payouts, check also the sendings asked for. Answers with the id of the claim';
 
 -- Claims of which the worker has seen the end. Of those that it forgets the next life finds out.
 create function payout.end_claims(p_incarnation_id uuid, p_claim_ids uuid[]) returns void
@@ -150,7 +163,7 @@ declare
 begin
 	update payout.attempt
 	set outcome = p_outcome, class = p_class, http_status = nullif(p_http_status, 0), response_code = p_response_code,
-		latency_ms = p_latency_ms, excerpt = left(p_excerpt, 500), finished_at = clock_timestamp()
+		latency_ms = p_latency_ms, answer = case when lane = 'check' then 'unknown' end, excerpt = left(p_excerpt, 500), finished_at = clock_timestamp()
 	where channel_id = p_channel_id and attempt_id = p_attempt_id and incarnation_id = p_incarnation_id and outcome is null
 	returning * into a;
 	return a;
@@ -161,7 +174,7 @@ comment on function payout.finish_attempt(text, uuid, uuid, text, text, integer,
 
 create type payout.ended as (
 	channel_id text, attempt_id uuid, batch_id uuid, merchant_id text, txid text, started_at timestamptz, outcome text, class text,
-	http_status integer, response_code text, excerpt text, answer text, more text
+	http_status integer, response_code text, excerpt text, answer text, more text, asked_attempt_id uuid
 );
 comment on type payout.ended is 'an attempt that has been completed; answer and more are what else the lane has read in the bank''s answer';
 
@@ -186,11 +199,11 @@ begin
 	with done as (
 		update payout.attempt a
 		set outcome = p_outcomes[u.n], class = p_classes[u.n], http_status = p_http_statuses[u.n], response_code = p_response_codes[u.n],
-			latency_ms = p_latencies[u.n], excerpt = case when p_outcomes[u.n] <> 'yes' then left(p_excerpts[u.n], 500) end, finished_at = clock_timestamp()
+			latency_ms = p_latencies[u.n], answer = case when a.lane = 'check' then p_answers[u.n] end, excerpt = case when p_outcomes[u.n] <> 'yes' then left(p_excerpts[u.n], 500) end, finished_at = clock_timestamp()
 		from unnest(places, rows_of) u (place, n)
 		where a.ctid = u.place
 		returning a.channel_id, a.attempt_id, a.batch_id, a.merchant_id, a.txid, a.started_at, a.outcome, a.class, a.http_status,
-			a.response_code, p_excerpts[u.n] as excerpt, p_answers[u.n] as answer, p_more[u.n] as more)
+			a.response_code, p_excerpts[u.n] as excerpt, p_answers[u.n] as answer, p_more[u.n] as more, a.asked_attempt_id)
 	select array_agg(row(d.*)::payout.ended order by d.txid, d.batch_id) into ended from done d;
 	return ended;
 end
@@ -219,17 +232,22 @@ comment on function payout.refuse_for_now(text, text, text, text, timestamptz) i
 
 -- A worker begins. It holds the locks that make it the only one, so every attempt without an outcome that is not its
 -- own is of a dead one.
-create function payout.begin_incarnation(p_incarnation_id uuid, p_pid integer) returns void
+create function payout.begin_incarnation(p_incarnation_id uuid, p_pid integer, p_timeline_id integer, p_synchronous boolean) returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+	last payout.incarnation;
 begin
+	select * into last from payout.incarnation i order by i.ended_at is null desc, i.started_at desc limit 1;
 	update payout.incarnation set ended_at = clock_timestamp() where ended_at is null;
-	insert into payout.incarnation (incarnation_id, pid) values (p_incarnation_id, p_pid);
+	insert into payout.incarnation (incarnation_id, pid, timeline_id, synchronous) values (p_incarnation_id, p_pid, p_timeline_id, p_synchronous);
 	update payout.notification set sending_by = null where due_at is not null and sending_by is not null;
+	return payout.begin_lost_tail(last, p_incarnation_id, p_timeline_id);
 end
 $$;
-comment on function payout.begin_incarnation(uuid, integer) is 'worker: starts a life';
+comment on function payout.begin_incarnation(uuid, integer, integer, boolean) is
+'worker: starts a life; where a lost tail begins with it, the count of payouts that are asked for before they are sent, else null';
 
 -- What dead lives left under way may have been sent: it is unknown, its money stays where it is, and the bank is asked.
 -- One that cannot be recorded is set aside; one that somebody has locked is left for the next time.

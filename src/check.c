@@ -37,6 +37,7 @@ claim(BankChannel *channel, int slots, dlist_head *claimed)
 		order->transaction_date =
 			DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 6, &isnull));
 		order->bank_reference_no = lane_column(row, 7);
+		order->asked_attempt_id = lane_column(row, 12);
 		exchange->salt = lane_bytes(row, 11);
 		lane_write(exchange);
 		MemoryContextSwitchTo(old);

@@ -1,25 +1,28 @@
 -- check.sql: steps 18 to 22, lane check: asks the bank what became of a transfer (SNAP service 36).
 --
--- A positive answer is proof and is believed at once. A negative one is believed only when it was asked after the last
--- sending, while the payout is open: an older question cannot know of a newer sending.
+-- A positive answer is proof and is believed at once. A negative one is believed only when it holds for every sending that
+-- may have been booked (sending.sql). Each of them is asked for by its own external id, in turn.
 
 create type payout.check_work as (
 	channel_id text, merchant_id text, txid text, service integer, external_id text, transaction_date timestamptz,
-	bank_reference_no text, amount numeric, account_no text, wire_code text, salt bytea
+	bank_reference_no text, amount numeric, account_no text, wire_code text, salt bytea, asked_attempt_id uuid
 );
-comment on type payout.check_work is 'what lane check sends for one payout; service, external id and date are those of the transfer asked for';
+comment on type payout.check_work is 'what lane check sends for one payout; service, external id and date are those of the transfer asked for, asked_attempt_id its attempt; null: by the TXID alone';
 
 create function payout.claim_check(p_channel_id text, p_limit integer) returns setof payout.check_work
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+	tail boolean;
 begin
 	if not exists (select from payout.payout q where q.channel_id = p_channel_id and q.status_due_at <= (select payout.clock())) then
 		return;
 	end if;
+	tail := payout.asks_first('-infinity');
 	return query
 	with due as materialized (
-		select q.ctid as place, q.batch_id
+		select q.ctid as place, q.batch_id, q.txid, q.registered_at
 		from payout.payout q
 		where q.channel_id = p_channel_id and q.status_due_at <= (select payout.clock())
 		and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'check'))
@@ -28,10 +31,17 @@ begin
 	update payout.payout p set status_due_at = null
 	from due d,
 	lateral (select q.* from payout.batch q where q.channel_id = p_channel_id and q.batch_id = d.batch_id limit 1) b
+	left join lateral (
+		(select a.attempt_id, a.external_id from payout.attempt a
+		 where not tail and b.tries <= 1 and a.channel_id = b.channel_id and a.batch_id = b.batch_id
+		 order by a.outcome is null or a.outcome in ('unknown', 'yes') desc, a.started_at desc limit 1)
+		union all
+		select s.attempt_id, s.external_id
+		from payout.sending_to_ask(b.channel_id, b.batch_id, d.txid, tail and payout.asks_first(d.registered_at)) s
+		where tail or b.tries > 1) a on true
 	where p.ctid = d.place
-	returning p.channel_id, p.merchant_id, p.txid, b.service::integer,
-		(select a.external_id from payout.attempt a where a.channel_id = b.channel_id and a.batch_id = b.batch_id order by a.started_at desc limit 1),
-		b.transaction_date, p.bank_reference_no, p.amount, p.account_no, p.wire_code, p.content_salt;
+	returning p.channel_id, p.merchant_id, p.txid, b.service::integer, a.external_id,
+		b.transaction_date, p.bank_reference_no, p.amount, p.account_no, p.wire_code, p.content_salt, a.attempt_id;
 end
 $$;
 comment on function payout.claim_check(text, integer) is 'worker: takes due status checks of a channel';
@@ -49,7 +59,7 @@ declare
 begin
 	perform payout.refuse_for_now(e.channel_id, e.class, e.response_code, e.excerpt, null)
 	from unnest(ended) e where e.outcome = 'refused_for_now' and e.class = 'stop';
-	perform payout.believe(array_agg(row(e.merchant_id, e.txid, e.answer, e.started_at, e.response_code, e.more,
+	perform payout.believe(array_agg(row(e.merchant_id, e.txid, e.answer, e.asked_attempt_id, e.started_at, e.response_code, e.more,
 		concat_ws(' ', 'status inquiry:', e.answer, e.response_code, nullif(e.excerpt, '')))::payout.bank_word))
 	from unnest(ended) e where e.class is not null;
 	-- What was claimed and never started (reserve.c).
@@ -63,9 +73,9 @@ comment on function payout.record_statuses(uuid, text[], uuid[], text[], text[],
 'worker: writes the bank''s answers to status inquiries, and moves the payouts accordingly; the count of those that are this life''s';
 
 create type payout.bank_word as (
-	merchant_id text, txid text, status text, asked_at timestamptz, response_code text, bank_reference_no text, reason text
+	merchant_id text, txid text, status text, asked_attempt_id uuid, asked_at timestamptz, response_code text, bank_reference_no text, reason text
 );
-comment on type payout.bank_word is 'what the bank says of a payout; asked_at: of what was sent until then; null: of whatever was sent';
+comment on type payout.bank_word is 'what the bank says of a payout: of the sending that it was asked for at that moment; both null: by a notice, of whatever was sent';
 
 -- Believes the bank. Payouts that it has paid, as it should, are moved in one set; all others one by one, and so are those
 -- of which it says more than one thing.
@@ -81,76 +91,85 @@ declare
 	others payout.bank_word[];
 begin
 	with locked as materialized (
-		select p.state, u.merchant_id, u.txid, u.status, u.asked_at, u.response_code, u.bank_reference_no, u.reason,
+		select p.state, u.merchant_id, u.txid, u.status, u.asked_attempt_id, u.asked_at, u.response_code, u.reason,
+			case when payout.is_text(u.bank_reference_no, 1, 64, 'visible') then u.bank_reference_no end as bank_reference_no,
 			u.status = 'paid' and u.times = 1 and p.state in ('dispatching', 'processing', 'suspect') as is_paid
 		from (select x.*, count(*) over (partition by x.merchant_id, x.txid) as times from unnest(p_words) x order by x.txid) u,
 		lateral (select q.state from payout.payout q where q.merchant_id = u.merchant_id and q.txid = u.txid for no key update) p)
 	select array_agg(row(l.merchant_id, l.txid, l.state, 'paid', null, l.bank_reference_no, l.response_code, left(l.reason, 300), null, true)::payout.step)
 			filter (where l.is_paid),
-		array_agg(row(l.merchant_id, l.txid, l.status, l.asked_at, l.response_code, l.bank_reference_no, l.reason)::payout.bank_word)
+		array_agg(row(l.merchant_id, l.txid, l.status, l.asked_attempt_id, l.asked_at, l.response_code, l.bank_reference_no, l.reason)::payout.bank_word)
 			filter (where not l.is_paid)
 	into steps, others
 	from locked l;
 	perform payout.move_set(steps);
 	foreach word in array coalesce(others, '{}') loop
 		told := payout.find_payout(word.merchant_id, word.txid, true);
-		perform payout.apply_status(told, word.status, word.asked_at is null or (told.state <> 'dispatching' and not exists (
-			select from payout.attempt d where d.channel_id = told.channel_id and d.batch_id = told.batch_id and d.started_at > word.asked_at)),
-			word.response_code, word.bank_reference_no, word.reason);
+		perform payout.apply_status(told, word.status, word.asked_attempt_id, word.asked_at, word.response_code, word.bank_reference_no, word.reason);
 	end loop;
 end
 $$;
 comment on function payout.believe(payout.bank_word[]) is 'moves payouts by what the bank says of them';
 
--- Believes the bank: from a status inquiry or a notice; p_current says whether the bank speaks of our last sending.
--- Answers with the payout as it then is. The caller has locked it. What an end was reached with stays: a later word that moves
--- nothing replaces neither code nor number.
-create function payout.apply_status(p payout.payout, p_status text, p_current boolean, p_response_code text, p_bank_reference_no text, p_reason text)
+-- Believes the bank: one word of payout.bank_word. Answers with the payout as it then is. The caller has locked it.
+create function payout.apply_status(p payout.payout, p_status text, p_asked_attempt_id uuid, p_asked_at timestamptz,
+									p_response_code text, p_bank_reference_no text, p_reason text)
 returns payout.payout
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+	is_denial boolean := p_status in ('failed', 'canceled', 'refunded') and p.state in ('dispatching', 'processing', 'suspect', 'paid');
+	counts boolean := is_denial and payout.denial_counts(p, p_asked_attempt_id, p_asked_at);
 	wanted text := case
 		when p_status = 'paid' and p.state in ('dispatching', 'processing', 'suspect') then 'paid'
 		when p_status = 'paid' and p.state in ('failed', 'returned') then 'disputed'
-		when p_status in ('failed', 'canceled', 'refunded') and p_current and p.state in ('dispatching', 'processing', 'suspect') then 'failed'
-		when p_status = 'refunded' and p.state = 'paid' then 'returned'
-		when p_status in ('failed', 'canceled') and p_current and p.state = 'paid' then 'disputed'
+		when counts and p.state <> 'paid' then 'failed'
+		when p_status = 'refunded' and p.state = 'paid' and (counts or p_asked_at is null) then 'returned'
+		when counts then 'disputed'
 		else p.state end;
-	moves boolean := wanted <> p.state;
-	is_open boolean := not moves and p.state in ('processing', 'suspect');
-	tries integer := p.status_tries + 1;
-	misses integer := case when p_status = 'not_found' and p_current then p.not_found + 1
-		when p_status in ('not_found', 'unknown') then p.not_found else 0 end;
-	window_ends timestamptz;
+	is_open boolean := wanted = p.state and p.state in ('processing', 'suspect');
+	is_doubted boolean := is_denial and not counts and wanted = p.state and p.state <> 'dispatching';
+	was_ended boolean := p.final_at is not null or p.disputed_at is not null;
+	-- A notice that says too little begins the asking anew.
+	tries integer := case when is_doubted and p_asked_at is null then 0 else p.status_tries + 1 end;
+	reference text := case when payout.is_text(p_bank_reference_no, 1, 64, 'visible') then p_bank_reference_no end;
+	is_new_reference boolean := was_ended and p.bank_reference_no is null and reference is not null;
+	misses integer := p.not_found;
+	b payout.batch;
 begin
 	if is_open then
-		window_ends := (select b.sent_at from payout.batch b where b.channel_id = p.channel_id and b.batch_id = p.batch_id)
-			+ payout.channel_interval(p.channel_id, 'status_window_days');
-		if payout.clock() > window_ends then
+		select * into strict b from payout.batch q where q.channel_id = p.channel_id and q.batch_id = p.batch_id;
+		misses := case p_status when 'not_found' then misses + (coalesce(p_asked_at > b.asked_since, true))::integer when 'unknown' then misses else 0 end;
+		if payout.clock() > b.sent_at + payout.channel_interval(p.channel_id, 'status_window_days') then
 			perform payout.hold_payout(p.merchant_id, p.txid, 'check', 'the bank answers no more inquiries for it; last: ' || p_reason);
 		end if;
 	end if;
 	update payout.payout u
 	set state = wanted,
-		reason = case when moves then left(p_reason, 300) else u.reason end,
-		response_code = case when moves or u.final_at is null then coalesce(p_response_code, u.response_code) else coalesce(u.response_code, p_response_code) end,
-		bank_reference_no = case when moves or u.final_at is null then coalesce(p_bank_reference_no, u.bank_reference_no)
-			else coalesce(u.bank_reference_no, p_bank_reference_no) end,
+		reason = case when wanted <> u.state then left(p_reason, 300) else u.reason end,
+		response_code = case when was_ended then u.response_code else coalesce(p_response_code, u.response_code) end,
+		bank_reference_no = case when was_ended then coalesce(u.bank_reference_no, reference) else coalesce(reference, u.bank_reference_no) end,
 		status_checked_at = clock_timestamp(),
 		status_tries = tries,
 		not_found = misses,
-		status_due_at = case when is_open then payout.clock() + payout.backoff('check', tries) end
+		status_due_at = case
+			when (is_open or is_doubted) and tries < payout.count_sendings(p) then payout.clock()
+			when is_open then payout.clock() + payout.backoff('check', tries) end
 	where u.merchant_id = p.merchant_id and u.txid = p.txid
 	returning * into p;
+	-- What is recorded of an end changes with a history row only.
+	if is_new_reference then
+		p := payout.add_event(p, 'the bank''s number for it is ' || reference);
+	end if;
 	if is_open and p_status = 'not_found' and p.state = 'suspect' and payout.resend_if_lost(p.channel_id, p.batch_id) then
 		select * into strict p from payout.payout u where u.merchant_id = p.merchant_id and u.txid = p.txid;
 	end if;
 	return p;
 end
 $$;
-comment on function payout.apply_status(payout.payout, text, boolean, text, text, text) is 'moves a payout by what the bank says of it; contrary proof to an end makes it disputed';
+comment on function payout.apply_status(payout.payout, text, uuid, timestamptz, text, text, text) is
+'moves a payout by what the bank says of it; contrary proof to an end makes it disputed';
 
 create function payout.request_check(merchant_id text, txid text) returns void
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';

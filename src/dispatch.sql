@@ -2,7 +2,7 @@
 --
 -- Invariants kept here:
 --   * A payout's order reaches the bank under one reference, its TXID, for ever; a resend repeats the same frozen batch.
---   * Only a final refusal of a single item that was never before in doubt gives the money back here. Whatever is in
+--   * Only a final refusal of a single item that was never before in doubt gives the money back here (else see sending.sql). Whatever is in
 --     doubt stays reserved (suspect) until an inquiry, a notice or a person says what happened.
 --   * What is sent is what was registered and checked: the route, the bank's code and the account that is debited are the
 --     payout's own. A bulk holds payouts of one such account.
@@ -30,6 +30,7 @@ declare
 	dated timestamptz := date_trunc('second', clock_timestamp());
 	formed payout.dispatch_work[];
 	steps payout.step[];
+	tail boolean;
 begin
 	if not exists (select from payout.payout q
 				   where q.channel_id = p_channel_id and q.dispatch_due_at <= (select payout.clock()) and q.state = 'approved') then
@@ -39,6 +40,10 @@ begin
 	bulk := payout.option_text('channel', c.options, 'mode') = 'bulk';
 	size_max := case when bulk then payout.option_text('channel', c.options, 'batch_size_max')::integer else 1 end;
 	linger := payout.option_interval(c.options, 'linger_ms');
+	tail := payout.asks_first('-infinity');
+	if tail then
+		perform payout.ask_first(p_channel_id, least(p_limit * size_max, greatest(size_max, 1000)));
+	end if;
 	-- Members in their order of arrival, numbered into batches; an unfilled bulk lingers for others, by one reading of the
 	-- clock: it goes whole or not at all.
 	with due as (
@@ -46,6 +51,7 @@ begin
 		from payout.payout q
 		where q.channel_id = p_channel_id and q.dispatch_due_at <= (select payout.clock()) and q.state = 'approved'
 		and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'dispatch'))
+		and case when tail then not payout.asks_first(q.registered_at) else true end
 		-- one transaction moves no more than this, however much is due and free
 		order by q.dispatch_due_at limit least(p_limit * size_max, greatest(size_max, 1000))
 		for no key update skip locked),
@@ -87,29 +93,42 @@ end
 $$;
 comment on function payout.form_batches(text, integer) is 'worker: puts due payouts of a channel into new batches, which are then sent; their members';
 
--- An open batch of which any member has moved on (a notice of an earlier sending came, or a person decided) is known to
--- the bank: it is not sent again, its other members are asked for.
+-- An open batch is asked for instead of sent where any member has moved on (a notice of an earlier sending came, or a person
+-- decided: the bank knows the batch), where a lost tail may have taken the record of its sending, and where the decision to
+-- send again what was in doubt is old: what the bank said before is not what it says now.
 create function payout.ask_instead(p_channel_id text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
 	b payout.batch;
+	started timestamptz := payout.clock();
+	tail boolean := payout.asks_first('-infinity');
+	is_lost boolean;
+	why text;
 begin
 	for b in
 		select * from payout.batch q
-		where q.channel_id = p_channel_id and q.state = 'open' and q.due_at <= (select payout.clock()) and q.tries > 0
-		and exists (select from payout.payout p where p.channel_id = q.channel_id and p.batch_id = q.batch_id and p.state <> 'dispatching')
+		where q.channel_id = p_channel_id and q.state = 'open' and q.due_at <= (select payout.clock())
 		for no key update skip locked
 	loop
-		update payout.batch set state = 'unknown', was_unknown = true, due_at = null
-		where channel_id = b.channel_id and batch_id = b.batch_id;
-		update payout.payout p set state = 'suspect', reason = 'the bank knows another payout of its batch', status_due_at = payout.clock()
-		where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state = 'dispatching';
+		is_lost := tail and payout.asks_first(coalesce(b.sent_at, b.created_at));
+		why := case
+			when is_lost then 'the record of its last sending may be lost: the bank is asked before it is sent'
+			when b.was_unknown and b.due_at < started - interval '60 s' then 'it was to be sent again and was not in time: the bank is asked anew'
+			when (b.tries > 0 or b.was_unknown) and exists (
+				select from payout.payout p where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state <> 'dispatching')
+			then 'the bank knows another payout of its batch' end;
+		if is_lost then
+			update payout.batch q set sent_at = started where q.channel_id = b.channel_id and q.batch_id = b.batch_id;
+		end if;
+		if why is not null then
+			perform payout.doubt_batch(b.channel_id, b.batch_id, b.response_code, why, started);
+		end if;
 	end loop;
 end
 $$;
-comment on function payout.ask_instead(text) is 'worker: batches that the bank turned out to know are asked for instead of sent again';
+comment on function payout.ask_instead(text) is 'worker: batches that the bank may know are asked for instead of sent again';
 
 create function payout.is_batch_held(p_channel_id text, p_batch_id uuid) returns boolean
 language plpgsql stable
@@ -213,13 +232,14 @@ begin
 	where t.outcome = 'yes';
 	with accepted as (
 		update payout.batch b
-		set state = 'accepted', response_code = l.response_code, bank_batch_no = case when b.service = 20 then l.answer end,
+		set state = 'accepted', response_code = l.response_code,
+			bank_batch_no = case when b.service = 20 and payout.is_text(l.answer, 1, 64, 'visible') then l.answer end,
 			closed_at = clock_timestamp()
 		from unnest(places, codes, answers, waits) l (place, response_code, answer, wait)
 		where b.ctid = l.place
 		returning b.channel_id, b.batch_id, b.service, l.response_code, l.answer, l.wait)
 	select array_agg(row(p.merchant_id, p.txid, 'dispatching', case when a.wait or a.service = 20 then 'processing' else 'paid' end, null,
-		case when a.service <> 20 then a.answer end, a.response_code, null, started + payout.option_interval(c.options, 'status_delay_s'), false)::payout.step)
+		case when a.service <> 20 and payout.is_text(a.answer, 1, 64, 'visible') then a.answer end, a.response_code, null, started + payout.option_interval(c.options, 'status_delay_s'), false)::payout.step)
 	into steps
 	from accepted a
 	join payout.channel c on c.channel_id = a.channel_id,
@@ -271,14 +291,11 @@ begin
 		update payout.payout p
 		set state = 'failed', response_code = p_response_code, reason = concat_ws(' ', 'the bank refused:', p_response_code, left(p_excerpt, 200))
 		where p.channel_id = p_channel_id and p.batch_id = b.batch_id and p.state = 'dispatching';
-	else
-		update payout.batch set state = 'unknown', was_unknown = true
-		where channel_id = p_channel_id and batch_id = b.batch_id;
-		update payout.payout p
-		set state = 'suspect', response_code = p_response_code, reason = left(coalesce(p_excerpt, 'no trustworthy answer'), 200),
-			status_tries = 0, not_found = 0,
-			status_due_at = started + payout.channel_interval(p_channel_id, 'status_delay_s')
-		where p.channel_id = p_channel_id and p.batch_id = b.batch_id and p.state = 'dispatching';
+	end if;
+	-- What the bank said before this sending was old by then: whatever became of it, the bank is asked anew.
+	if outcome = 'unknown' or (b.was_unknown and outcome in ('refused_for_now', 'not_sent')) then
+		perform payout.doubt_batch(p_channel_id, b.batch_id, p_response_code, coalesce(p_excerpt, 'no trustworthy answer'),
+			started + payout.channel_interval(p_channel_id, 'status_delay_s'));
 	end if;
 end
 $$;
@@ -291,7 +308,7 @@ as $$
 declare
 	tries_max integer := (select r.tries_max from payout.retry_policy r where r.lane = 'dispatch' order by r.source = 'operator' desc limit 1);
 begin
-	if b.tries >= tries_max then
+	if b.tries >= tries_max and not b.was_unknown then
 		perform payout.hold_batch(b.channel_id, b.batch_id::text, concat_ws(' ', 'sending was tried', b.tries, 'times:', p_reason));
 	else
 		update payout.batch set state = 'open', due_at = p_due_at where channel_id = b.channel_id and batch_id = b.batch_id;
@@ -340,36 +357,3 @@ begin
 end
 $$;
 comment on function payout.split_batch(payout.batch) is 'worker: sends a batch that was refused whole again in two halves';
-
--- The members of an unknown batch are asked for one by one. Only when every one of them was "not found" often enough
--- and long enough after the last sending is the same frozen batch sent again: where the bank knows any member, it has
--- the batch.
-create function payout.resend_if_lost(p_channel_id text, p_batch_id uuid) returns boolean
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-	b payout.batch;
-	c payout.channel;
-	count_min integer;
-begin
-	select * into strict b from payout.batch where channel_id = p_channel_id and batch_id = p_batch_id for no key update;
-	select * into strict c from payout.channel where channel_id = p_channel_id;
-	count_min := payout.option_text('channel', c.options, 'not_found_count');
-	if b.state <> 'unknown' or payout.clock() < b.sent_at + payout.channel_interval(p_channel_id, 'not_found_grace_s') then
-		return false;
-	end if;
-	-- All members, locked, so that no notice can settle one while we look.
-	perform from payout.payout p where p.channel_id = p_channel_id and p.batch_id = p_batch_id order by p.txid for no key update;
-	if exists (select from payout.payout p where p.channel_id = p_channel_id and p.batch_id = p_batch_id
-			   and (p.state <> 'suspect' or p.not_found < count_min
-					or exists (select from payout.hold h where (h.merchant_id, h.txid) = (p.merchant_id, p.txid)))) then
-		return false;
-	end if;
-	update payout.batch set state = 'open', due_at = payout.clock() where channel_id = p_channel_id and batch_id = p_batch_id;
-	update payout.payout p set state = 'dispatching', status_due_at = null, reason = 'not found at the bank, sent again'
-	where p.channel_id = p_channel_id and p.batch_id = p_batch_id;
-	return true;
-end
-$$;
-comment on function payout.resend_if_lost(text, uuid) is 'worker: sends an unknown batch again, unchanged, when the bank has never heard of any member';

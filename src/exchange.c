@@ -170,7 +170,8 @@ fill_attempt(Exchange *exchange, Columns *columns, int row)
 		columns_set_text(columns, column++, row, order->items[0].txid);
 	}
 	columns_set_text(columns, column++, row, exchange->external_id);
-	columns_set(columns, column, row, PointerGetDatum(digest));
+	columns_set(columns, column++, row, PointerGetDatum(digest));
+	columns_set_text(columns, column, row, order->asked_attempt_id);
 }
 
 /* Forgets claims that have ended. Those that a failing transaction keeps are found by the next life. */
@@ -217,7 +218,7 @@ exchange_save_attempts(dlist_head *exchanges, const pg_uuid_t *incarnation_id)
 {
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {TEXTOID, UUIDOID, TEXTOID, INT4OID, TEXTOID,
-								TEXTOID, TEXTOID, TEXTOID, BYTEAOID};
+								TEXTOID, TEXTOID, TEXTOID, BYTEAOID, TEXTOID};
 	ExchangeClaim *claim;
 	Columns columns;
 	dlist_iter iter;

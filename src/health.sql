@@ -300,6 +300,7 @@ begin atomic
 			('approver_day', 'refuse_delete', 'A'), ('approver_day', 'refuse_truncate', 'A'),
 			('attempt', 'complete_once', 'A'), ('attempt', 'refuse_change', 'A'), ('attempt', 'refuse_truncate', 'A'),
 			('chain_link', 'refuse_change', 'A'), ('chain_link', 'refuse_truncate', 'A'),
+			('lost_tail', 'refuse_change', 'O'), ('lost_tail', 'refuse_truncate', 'O'),
 			('payout', 'move', 'O'), ('payout', 'refuse_delete', 'O'), ('payout', 'refuse_truncate', 'O'),
 			('balance', 'refuse_delete', 'O'), ('balance', 'refuse_truncate', 'O'),
 			('merchant', 'refuse_delete', 'O'), ('merchant', 'refuse_truncate', 'O'),
@@ -367,6 +368,26 @@ begin atomic
 end;
 comment on function payout.health_access() is 'health: grants of roles that are gone or lack the rights of their kind';
 
+-- What a promotion or a restore has lost, see lost_tail.sql.
+create function payout.health_lost_tail() returns payout.health_check
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	since timestamptz := max(t.at) from payout.lost_tail t;
+	payouts bigint;
+begin
+	if since is null then
+		return row('lost_tail', 'ok', 'no promotion or restore has lost a record of what was sent', null)::payout.health_check;
+	end if;
+	payouts := payout.lost_tail_left();
+	return row('lost_tail', case when payouts = 0 then 'ok' else 'warning' end,
+		format('%s payouts that were ordered until the take-over of %s are not known to the bank yet', case when payouts = 0 then 'no' else payouts::text end, since),
+		case when payouts > 0 then 'They are asked for before they are sent. Those that the bank does not find are sent by themselves where the channel''s option reference_memory_s allows it; the others stand in payout.v_hold.' end)::payout.health_check;
+end
+$$;
+comment on function payout.health_lost_tail() is 'health: payouts that are asked for before they are sent, because a promotion or restore has lost what was recorded last';
+
 create function payout.health() returns table (check_name text, status text, detail text, hint text)
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
 comment on function payout.health() is 'one row for each check: status ok, warning or critical, what was found, and what to do about it';
@@ -382,6 +403,7 @@ begin atomic
 	union all select * from payout.health_channel()
 	union all select * from payout.health_payout()
 	union all select * from payout.health_lane()
+	union all select * from payout.health_lost_tail()
 	union all select * from payout.health_token()
 	union all select * from payout.health_message()
 	union all select * from payout.health_server()

@@ -250,7 +250,7 @@ begin
 		select f.*, coalesce(f.misfit, case when min(f.status) over same <> max(f.status) over same or count(f.misfit) over same > 0 then 'contradiction' end) as fault,
 			row_number() over (partition by f.txid order by f.n) as nth
 		from fitted f window same as (partition by f.txid))
-	select array_agg(row(j.merchant_id, j.txid, j.status, null, j.code,
+	select array_agg(row(j.merchant_id, j.txid, j.status, null, null, j.code,
 			case when payout.is_text(j.i ->> 'originalReferenceNo', 1, 64, 'visible') then j.i ->> 'originalReferenceNo' end,
 			concat_ws(' ', 'notice:', j.code, left(j.i ->> 'responseMessage', 150)))::payout.bank_word order by j.txid)
 			filter (where j.fault is null and j.nth = 1),

@@ -43,8 +43,9 @@ typedef struct BankOrder
 	char *source_account_no;
 	TimestampTz transaction_date;
 	int original_service; /* CALL_STATUS: what is asked for */
-	char *original_external_id;
-	char *bank_reference_no; /* may be NULL */
+	char *original_external_id; /* NULL: not known, nor its date; asked for by the reference alone */
+	char *asked_attempt_id;		/* CALL_STATUS: that had this external id */
+	char *bank_reference_no;	/* may be NULL */
 } BankOrder;
 
 /* A request before it is signed: the same order gives the same bytes. */

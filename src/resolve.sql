@@ -44,7 +44,7 @@ declare
 	b payout.batch;
 begin
 	select * into strict b from payout.batch q where q.channel_id = p.channel_id and q.batch_id = p.batch_id for no key update;
-	if b.state <> 'open' or b.item_count > 1 or (p_outcome <> 'failed' and b.tries = 0) then
+	if b.state <> 'open' or b.item_count > 1 or (p_outcome <> 'failed' and b.tries = 0 and not b.was_unknown) then
 		raise exception 'the payout is being sent'
 			using errcode = 'PY004', detail = format('TXID %s.', p.txid), hint = 'Wait for the bank''s answer; pausing the channel stops further sendings.';
 	end if;
@@ -61,6 +61,9 @@ as $$
 declare
 	now_clock timestamptz := payout.clock();
 begin
+	if p.state = 'suspect' and exists (select from payout.hold h where h.merchant_id = p.merchant_id and h.txid = p.txid and h.lane = 'dispatch') then
+		return payout.send_held(p, p_reason);
+	end if;
 	delete from payout.hold h where h.merchant_id = p.merchant_id and h.txid = p.txid;
 	if not found then
 		raise exception 'the payout is not set aside'
@@ -97,12 +100,15 @@ begin
 	update payout.batch set due_at = payout.clock()
 	where channel_id = p.channel_id and batch_id = p.batch_id and state = 'open';
 	-- It was sent and its outcome could not be recorded: the bank is asked.
-	update payout.batch b set state = 'unknown', was_unknown = true
+	perform from payout.batch b
 	where b.channel_id = p.channel_id and b.batch_id = p.batch_id and b.state = 'sending'
-	and not exists (select from payout.attempt a where a.channel_id = b.channel_id and a.batch_id = b.batch_id and a.outcome is null);
+	and not exists (select from payout.attempt a where a.channel_id = b.channel_id and a.batch_id = b.batch_id and a.outcome is null)
+	for no key update;
 	if found then
-		update payout.payout u set state = 'suspect', status_due_at = payout.clock()
-		where u.channel_id = p.channel_id and u.batch_id = p.batch_id and u.state = 'dispatching';
+		-- All of it is: a hold that remained would let a person send it unasked.
+		delete from payout.hold h using payout.payout m
+		where m.channel_id = p.channel_id and m.batch_id = p.batch_id and h.merchant_id = m.merchant_id and h.txid = m.txid and h.lane = 'dispatch';
+		perform payout.doubt_batch(p.channel_id, p.batch_id, p.response_code, p.reason, payout.clock());
 	end if;
 	select * into strict p from payout.payout u where u.merchant_id = p.merchant_id and u.txid = p.txid;
 	return p;

@@ -190,6 +190,7 @@ insert into payout.option_definition (scope, name, kind, minimum, maximum, choic
 	('channel', 'status_window_days', 'integer', 1, 3650, null, '30', 'the bank answers status inquiries this long; then a person is asked'),
 	('channel', 'not_found_grace_s', 'integer', 0, 604800, null, '3600', '"not found" before this age of the transfer proves nothing'),
 	('channel', 'not_found_count', 'integer', 1, 1000, null, '5', 'so many "not found" in a row before the same batch is sent again'),
+	('channel', 'reference_memory_s', 'integer', 1, 315360000, null, null, 'how long the bank refuses a reference that it has booked, by its own word (default: not known, so that what it does not find is sent again by a person alone)'),
 	('channel', 'check_deadline_s', 'integer', 1, 604800, null, '3600', 'how long an account check is tried'),
 	('channel', 'on_check_unavailable', 'choice', null, null, '{fail,dispatch}', '"fail"', 'what an approved payout does when its account could not be checked in time'),
 	('channel', 'ca_file', 'text', 1, 1000, null, null, 'certificate authorities of this bank (default: the system''s)'),

@@ -189,7 +189,8 @@ write_status(Body *body, const BankOrder *order)
 	put_if_any(body, "originalReferenceNo", order->bank_reference_no, 64);
 	put_if_any(body, "originalExternalId", order->original_external_id, 32);
 	put(body, "serviceCode", service, 2);
-	put(body, "transactionDate", snap_moment(order->transaction_date, false), 25);
+	if (order->original_external_id != NULL)
+		put(body, "transactionDate", snap_moment(order->transaction_date, false), 25);
 	put_amount(body, order->items[0].amount);
 }
 

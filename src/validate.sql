@@ -113,7 +113,7 @@ begin
 		check_tries = p.check_tries + 1, check_due_at = null,
 		dispatch_due_at = case when p.state = 'approved' then started else p.dispatch_due_at end
 	from unnest(places, matched) as m (place, channel_id, attempt_id, batch_id, merchant_id, txid, started_at, outcome, class,
-		http_status, response_code, excerpt, answer, more)
+		http_status, response_code, excerpt, answer, more, asked_attempt_id)
 	where p.ctid = m.place;
 	foreach e in array coalesce(others, '{}') loop
 		perform payout.apply_check(e);

@@ -322,7 +322,7 @@ begin atomic
 	select 'batch_fits_members', p.merchant_id, p.txid, format('state is %s in batch %s, which is %s', p.state, b.batch_id, b.state)
 	from payout.payout p
 	join payout.batch b on b.channel_id = p.channel_id and b.batch_id = p.batch_id
-	where (b.tries = 0 and b.state = 'open' and p.state <> 'dispatching')
+	where (b.tries = 0 and b.state = 'open' and not b.was_unknown and p.state <> 'dispatching')
 	or not exists (select from fits f where f.state = b.state and p.state = any (f.members))
 	union all
 	select 'batch_of_payout', p.merchant_id, p.txid, format('state is %s, batch is %s', p.state, coalesce(p.batch_id::text, 'not set'))
@@ -348,6 +348,10 @@ begin atomic
 	from payout.batch b
 	left join payout.batch a on a.channel_id = b.channel_id and a.batch_id = b.parent_batch_id
 	where b.parent_batch_id is not null and a.state is distinct from 'split'
+	union all
+	select 'batch_in_doubt', null, null, format('batch %s/%s is %s, was_unknown is %s, asked_since is %s', b.channel_id, b.batch_id, b.state, b.was_unknown, coalesce(b.asked_since::text, 'not set'))
+	from payout.batch b
+	where b.was_unknown <> (b.asked_since is not null) or (b.state = 'unknown' and not b.was_unknown) or (b.state = 'split' and b.was_unknown)
 	union all
 	select 'batch_forgotten', null, null, format('batch %s/%s is to be sent, but has no moment and no member is set aside', b.channel_id, b.batch_id)
 	from payout.batch b
@@ -403,6 +407,42 @@ begin atomic
 	where a.txid is not null and not exists (select from payout.payout p where p.merchant_id = a.merchant_id and p.txid = a.txid);
 end;
 comment on function payout.verify_attempt() is 'verify: attempts are completed or under way, and no batch was accepted more than once';
+
+-- What the bank was asked: for a sending of that payout, and in time.
+create function payout.verify_asking() returns setof payout.violation
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+	with denial as (
+		select a.merchant_id, a.txid, max(a.started_at) as asked_at from payout.attempt a
+		where a.lane = 'check' and a.answer in ('failed', 'canceled', 'refunded')
+		group by a.merchant_id, a.txid),
+	accepted as (
+		select a.channel_id, a.batch_id, max(a.started_at) as sent_at from payout.attempt a
+		where a.lane = 'dispatch' and a.outcome = 'yes'
+		group by a.channel_id, a.batch_id)
+	select 'asking_of_sending', c.merchant_id, c.txid, format('attempt %s/%s asks for attempt %s, which is no sending of it', c.channel_id, c.attempt_id, c.asked_attempt_id)
+	from payout.attempt c
+	join payout.payout p on p.merchant_id = c.merchant_id and p.txid = c.txid
+	left join payout.attempt d on d.channel_id = c.channel_id and d.attempt_id = c.asked_attempt_id and d.lane = 'dispatch'
+	where c.asked_attempt_id is not null and d.batch_id is distinct from p.batch_id
+	union all
+	select 'asking_after_sending', p.merchant_id, p.txid, format('failed by an answer asked for at %s, and was accepted when sent at %s', d.asked_at, s.sent_at)
+	from payout.payout p
+	join accepted s on s.channel_id = p.channel_id and s.batch_id = p.batch_id
+	join denial d on d.merchant_id = p.merchant_id and d.txid = p.txid
+	where p.state = 'failed' and p.reason like 'status inquiry:%' and d.asked_at <= s.sent_at
+	union all
+	-- Between the moment and each sending the bank was asked for it by the TXID alone.
+	select 'asking_first', p.merchant_id, p.txid, format('attempt %s/%s sends it after the lost tail of %s, unasked', a.channel_id, a.attempt_id, t.at)
+	from payout.lost_tail t
+	join payout.payout p on p.registered_at <= t.at
+	join payout.attempt a on a.channel_id = p.channel_id and a.batch_id = p.batch_id
+	where a.started_at > t.at
+	and not exists (select from payout.attempt c where c.merchant_id = p.merchant_id and c.txid = p.txid and c.lane = 'check' and c.asked_attempt_id is null
+					and c.answer = 'not_found' and c.started_at between t.at and a.started_at);
+end;
+comment on function payout.verify_asking() is 'verify: the bank was asked for sendings of the payout, before it failed and before it was sent again';
 
 -- No payout is forgotten: whatever is not at its end waits in a queue, is under way, or is set aside for a person.
 create function payout.verify_queue() returns setof payout.violation
@@ -581,6 +621,7 @@ begin atomic
 	union all select * from payout.verify_approval()
 	union all select * from payout.verify_batch()
 	union all select * from payout.verify_attempt()
+	union all select * from payout.verify_asking()
 	union all select * from payout.verify_queue()
 	union all select * from payout.verify_cashout()
 	union all select * from payout.verify_reference()

@@ -26,6 +26,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "gate.h"
+#include "lost_tail.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "plan.h"
@@ -98,13 +99,8 @@ take_file_lock(void)
 static void
 begin_incarnation(void)
 {
-	Oid types[] = {UUIDOID, INT4OID};
-	Datum values[] = {UUIDPGetDatum(&turn_incarnation_id), Int32GetDatum(MyProcPid)};
-
 	identifier_uuid(&turn_incarnation_id);
-	if (SPI_execute_with_args("select payout.begin_incarnation($1, $2)", 2, types, values, NULL, false, 0) !=
-		SPI_OK_SELECT)
-		elog(ERROR, "could not begin an incarnation");
+	lost_tail_begin(&turn_incarnation_id);
 }
 
 /* Attempts of dead incarnations become unknown; the number of those that must be tried again. */
@@ -172,6 +168,8 @@ may_turn(MemoryContext context)
 		armed = may_send_now();
 		if (armed && !incarnation_begun)
 			begin_incarnation();
+		if (armed)
+			lost_tail_tell(&turn_incarnation_id);
 		if (armed && (!incarnation_begun || orphans_left > 0))
 			orphans_left = bury_orphans();
 		if (armed)
@@ -184,6 +182,8 @@ may_turn(MemoryContext context)
 		turn_commit();
 		if (armed && !incarnation_begun)
 			crash_point("begin_after_commit");
+		if (armed)
+			lost_tail_told();
 		incarnation_begun = incarnation_begun || armed;
 	}
 	PG_CATCH();
@@ -268,7 +268,7 @@ static void
 turn(MemoryContext context)
 {
 	dlist_head claimed = DLIST_STATIC_INIT(claimed);
-	bool usual = incarnation_begun && orphans_left == 0 && record_again_ms == 0;
+	bool usual = incarnation_begun && orphans_left == 0 && record_again_ms == 0 && lost_tail_is_told();
 	bool may_send = false;
 	dlist_iter iter;
 

@@ -3,7 +3,7 @@
 \set ON_ERROR_STOP on
 create extension payout;
 select from payout.create_channel('BANK1', 'snap', :'url', jsonb_build_object('client_id', 'PAYOUT-CLIENT', 'partner_id', 'PARTNER1',
-	'channel_header', '95221', 'source_account_no', '888801000157508', 'batch_size_max', 500, 'status_delay_s', 600));
+	'channel_header', '95221', 'source_account_no', '888801000157508', 'batch_size_max', 500, 'status_delay_s', 600, 'reference_memory_s', 31536000));
 select payout.set_secret('channel:BANK1', 'private_key', :'private_key');
 select payout.set_secret('channel:BANK1', 'client_secret', 'a-shared-client-secret');
 select payout.set_secret('channel:BANK1', 'bank_public_key', :'bank_key');

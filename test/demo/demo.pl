@@ -58,7 +58,7 @@ sub start_bank
 sub configure
 {
 	my $channel = JSON::PP::encode_json({ client_id => 'PAYOUT-CLIENT', partner_id => 'PARTNER1', channel_header => '95221',
-		source_account_no => $source, status_delay_s => 1 });
+		source_account_no => $source, status_delay_s => 1, reference_memory_s => 31536000 });
 	my $options = JSON::PP::encode_json({ fee => { online => { flat => 2500 }, cashout => { flat => 5000 } },
 		notify_events => [qw(account.checked payout.approved payout.paid payout.failed payout.rejected payout.expired payout.reversed)] });
 	$stage->rows(<<'END', url => "http://127.0.0.1:$stage->{bank_port}", channel => $channel, options => $options, merchant => $merchant, top_up => $top_up,

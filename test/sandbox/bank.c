@@ -269,7 +269,7 @@ transfer(Request *request)
 	order.external_id = request_header(request, "X-EXTERNAL-ID");
 	order.service = request->service;
 	money_parse(bank_text(json_object_get(root, "amount"), "value"), &order.cents);
-	entry = books_find(order.reference);
+	entry = books_remembered(order.reference);
 	if (entry != NULL)
 	{
 		repeat_transfer(request, entry, &order);
@@ -343,6 +343,7 @@ status_inquiry(Request *request)
 	const json_t *root = request->root;
 	const char *reference = bank_text(root, "originalPartnerReferenceNo");
 	const char *number = bank_text(root, "originalReferenceNo");
+	const char *external_id = bank_text(root, "originalExternalId");
 	const Entry *entry = NULL;
 
 	if (!bank_fields(request, root, status_fields, ""))
@@ -352,7 +353,10 @@ status_inquiry(Request *request)
 		answer(request, 400, 2, "originalPartnerReferenceNo", NULL);
 		return;
 	}
-	entry = (reference[0] != '\0') ? books_find(reference) : books_find_number(number);
+	if (conf.status_by_external_id && reference[0] != '\0' && external_id[0] != '\0')
+		entry = books_find_sending(reference, external_id);
+	else
+		entry = (reference[0] != '\0') ? books_find(reference) : books_find_number(number);
 	if (entry == NULL)
 		status_not_found(request);
 	else

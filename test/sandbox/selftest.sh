@@ -204,6 +204,39 @@ snap transfer-interbank-bulk "$(bulk B2 "$(item I4 1.00 5345000060),$(item I5 1.
 check "the notice was first" $((BEFORE + 1)) "$(ls "$DIR"/notice.* | wc -l)"
 status I5 20; has "item failed on demand" '"previousResponseCode":"4032003"' "$REPLY_TEXT"
 
+# the digits of another service
+control POST /fault '{"service":"18","kind":"answer","http":200,"code":"00","service_digits":"16","count":1}' >/dev/null
+snap transfer-interbank "$(single R13 10.00 5345000060)"; check "another service's success" 2001600 "$CODE"
+has "it names the order" '"partnerReferenceNo":"R13"' "$REPLY_TEXT"; has "and the amount" '"value":"10.00"' "$REPLY_TEXT"
+status R13; check "nothing booked for it" 4043601 "$CODE"
+control POST /fault '{"service":"20","kind":"answer","http":404,"code":"11","service_digits":"36","after_booking":true,"count":1}' >/dev/null
+snap transfer-interbank-bulk "$(bulk B2d "$(item I4d 1.00 5345000060)")"; check "another service's refusal" 4043611 "$CODE"
+wait_for "the booking behind it" "status I4d 20; grep -q '\"latestTransactionStatus\":\"00\"' <<<\"\$REPLY_TEXT\"" && PASSED=$((PASSED + 1))
+has "of an answer only" 'service_digits' "$(control POST /fault '{"service":"18","kind":"reset_after","service_digits":"16"}')"
+
+# a denial that comes later: of the first sending, while the second is taken
+has "of bulks only" 'only service 20' "$(control POST /fault '{"service":"18","kind":"deny_later"}')"
+control POST /fault '{"service":"20","kind":"deny_later","delay_ms":400,"count":2}' >/dev/null
+NOW_MS=$(date +%s%3N)
+snap transfer-interbank-bulk "$(bulk BD "$(item ID1 100.00 5345000060),$(item ID2 50.00 8812345)")"; check "reset" 56 "$RESULT"
+status ID1 20; check "not taken" 4043601 "$CODE"
+ARRIVED=$(grep '"event":"arrived"' "$DIR/journal" | tail -1 | sed -E 's/.*"arrived_ms":([0-9]+).*/\1/')
+check "the journal tells when it came" 1 "$((ARRIVED >= NOW_MS && ARRIVED <= $(date +%s%3N)))"
+has "the report too" "\"arrived_ms\":$ARRIVED,\"service\":20" "$(control GET '/requests?service=20')"
+control DELETE /fault >/dev/null
+snap transfer-interbank-bulk "$(bulk BD "$(item ID1 100.00 5345000060),$(item ID2 50.00 8812345)")"; check "the same bulk again" 2002000 "$CODE"
+OWN_ID=$(sed -E 's/.*"bulkId":"([^"]+)".*/\1/' <<<"$REPLY_TEXT")
+denial() { grep -lE '"partnerBulkId":"BD".*"ID1","responseCode":"4040011".*"value":"100.00".*"beneficiaryAccountNo":"5345000060".*"ID2","responseCode":"4040011"' "$DIR"/notice.*; }
+wait_for "the denial" "denial >/dev/null" && {
+	FILE=$(denial | head -1)
+	HEAD=$(sed '/^\r*$/,$d' "$FILE" | tr -d '\r'); BODY=$(sed '1,/^\r*$/d' "$FILE")
+	check "its signature" "$(hmac $SECRET POST /snap/BANK1/v1.0/transfer-interbank-bulk/notify NTOKEN "$BODY" "$(header x-timestamp)")" "$(header x-signature)"
+	check "its own bulkId" 0 "$(grep -c "$OWN_ID" <<<"$BODY")"
+}
+status ID2 20; has "paid all the same" '"latestTransactionStatus":"00"' "$REPLY_TEXT"
+control POST /fault '{"service":"20","kind":"deny_later","count":1}' >/dev/null
+snap transfer-interbank-bulk "$(bulk BE "$(item ID1 100.00 5345000060),$(item ID3 50.00 8812345)")"; check "what is booked is not denied" 2002000 "$CODE"
+
 # hanging, leaving and release
 control POST /fault '{"service":"11","kind":"hang"}' >/dev/null
 for i in $(seq 60); do
@@ -258,6 +291,32 @@ snap transfer-interbank-bulk "$(bulk B4 "$(item I6 7.00 5345000060)")"; check "a
 wait_for "its booking" "grep -q bulk_booked.*B4 $DIR/journal"
 check "paid once" 1 "$(grep -c '"event":"paid".*"I6"' "$DIR/journal")"
 kill "$BANK_PID"; wait "$BANK_PID"; check "a clean end again" 0 $?
+
+# a bank that forgets references pays again, and its inquiry tells of the paid one
+sed -i 's/"payroll_delay_ms":500/"payroll_delay_ms":50,"forget_references":true/' "$DIR/config.json"
+paid() { grep -c '"event":"paid".*"partner_reference_no":"'"$1"'"' "$DIR/journal"; }
+start_bank
+TOKEN=$(get_token | sed -E 's/.*"accessToken":"([^"]+)".*/\1/')
+snap transfer-interbank "$(single R30 30.00 5345000060)"; check "a transfer" 2001800 "$CODE"
+NUMBER=$(grep -oE '"referenceNo":"[0-9]+"' <<<"$REPLY_TEXT")
+snap transfer-interbank "$(single R30 30.00 5345000060)"; check "forgotten" 2001800 "$CODE"
+check "another number" 1 "$([ "$NUMBER" != "$(grep -oE '"referenceNo":"[0-9]+"' <<<"$REPLY_TEXT")" ] && echo 1)"
+check "paid again" 2 "$(paid R30)"
+snap transfer-interbank "$(single R30 31.00 5345000061)"; check "other content is a new order" 4031818 "$CODE"
+status R30; has "the paid one is told" '"latestTransactionStatus":"00"' "$REPLY_TEXT"
+for n in 1 2; do
+	snap transfer-interbank-bulk "$(bulk B5 "$(item R30 30.00 5345000060),$(item I7 7.00 5345000060)")"; check "bulk $n" 2002000 "$CODE"
+	wait_for "its booking" "[ \$(grep -c bulk_booked.*B5 $DIR/journal) = $n ]"
+done
+check "an item is paid again" 2 "$(paid I7)"
+check "and so is a single transfer" 4 "$(paid R30)"
+BOOKS=$(books)
+kill -9 "$BANK_PID"; wait "$BANK_PID" 2>/dev/null
+start_bank
+check "the books after another kill" "$BOOKS" "$(books)"
+TOKEN=$(get_token | sed -E 's/.*"accessToken":"([^"]+)".*/\1/')
+snap transfer-interbank "$(single R1 10000.00 5345000060)"; check "what was paid before is forgotten too" 2001800 "$CODE"
+kill "$BANK_PID"; wait "$BANK_PID"; check "a clean end after forgetting" 0 $?
 BANK_PID=
 check "nothing on stderr" "" "$(cat "$DIR/err")"
 

@@ -20,7 +20,7 @@ our $deadline_s = $ENV{PG_TEST_TIMEOUT_DEFAULT} || 60;
 
 # A server whose database "app" has the extension, a merchant with money, a channel and a bank; armed unless told not to.
 # Options: conf (more settings), sandbox (more keys of its configuration), channel and merchant (more options),
-# balance, armed.
+# balance, armed, name (of the server, where a test has several).
 sub new
 {
 	my ($class, %option) = @_;
@@ -149,7 +149,7 @@ sub settings
 sub start_server
 {
 	my $self = shift;
-	my $node = PostgreSQL::Test::Cluster->new('main');
+	my $node = PostgreSQL::Test::Cluster->new($self->{option}{name} || 'main');
 	$node->init(allows_streaming => 1, extra => [ '--encoding=UTF8', '--locale=C' ]);
 	$node->append_conf('postgresql.conf', $self->settings);
 	$node->start;
@@ -181,7 +181,7 @@ sub set_up
 	my $self = shift;
 	my $channel = JSON::PP::encode_json({
 		client_id => 'PAYOUT-CLIENT', partner_id => 'PARTNER1', channel_header => '95221', source_account_no => '888801000157508',
-		status_delay_s => 0, linger_ms => 0, %{ $self->{option}{channel} || {} } });
+		status_delay_s => 0, linger_ms => 0, reference_memory_s => 31536000, %{ $self->{option}{channel} || {} } });
 	my $merchant = JSON::PP::encode_json({
 		notify_events => [qw(account.checked payout.approved payout.paid payout.failed payout.suspect payout.rejected
 			payout.cancelled payout.returned payout.disputed payout.expired payout.reversed)], %{ $self->{option}{merchant} || {} } });

@@ -1,0 +1,80 @@
+/*
+ * lost_tail.c: what the worker tells of its server, so that the one that comes after it knows what it may lack: the
+ * timeline, and whether everything was committed to a synchronous standby before it was sent.
+ *
+ * Invariant kept here: a row of payout.incarnation says "synchronous" only while each commit waits for a standby. Once that
+ * ceases, the row is corrected before anything else is claimed, and stays so for the rest of this life.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "lost_tail.h"
+#include "miscadmin.h"
+#include "replication/syncrep.h"
+#include "replication/walsender.h"
+
+static bool says_synchronous = false; /* what our row says */
+
+/* Whether a commit of ours waits until a standby has it on disk. */
+static bool
+is_synchronous(void)
+{
+	return max_wal_senders > 0 && SyncRepStandbyNames != NULL && SyncRepStandbyNames[0] != '\0' &&
+		   synchronous_commit >= SYNCHRONOUS_COMMIT_REMOTE_FLUSH;
+}
+
+void
+lost_tail_begin(const pg_uuid_t *incarnation_id)
+{
+	Oid types[] = {UUIDOID, INT4OID, INT4OID, BOOLOID};
+	TimeLineID timeline = GetWALInsertionTimeLine();
+	Datum values[4];
+	bool isnull;
+	int64 payouts;
+
+	says_synchronous = is_synchronous();
+	values[0] = UUIDPGetDatum(incarnation_id);
+	values[1] = Int32GetDatum(MyProcPid);
+	values[2] = Int32GetDatum((int32) timeline);
+	values[3] = BoolGetDatum(says_synchronous);
+	if (SPI_execute_with_args("select payout.begin_incarnation($1, $2, $3, $4)", 4, types, values, NULL,
+							  false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not begin an incarnation");
+	payouts = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	if (isnull)
+		return;
+	ereport(LOG,
+			(errmsg("payout begins on timeline %u, and may lack what the server before it did last", timeline),
+			 errdetail("Payouts that were ordered before are asked for before they are sent: %lld now.",
+					   (long long) payouts)));
+}
+
+bool
+lost_tail_is_told(void)
+{
+	return !says_synchronous || is_synchronous();
+}
+
+void
+lost_tail_tell(const pg_uuid_t *incarnation_id)
+{
+	Oid types[] = {UUIDOID};
+	Datum values[] = {UUIDPGetDatum(incarnation_id)};
+
+	if (lost_tail_is_told())
+		return;
+	if (SPI_execute_with_args(
+			"update payout.incarnation set synchronous = false where incarnation_id = $1", 1, types, values,
+			NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not correct an incarnation");
+}
+
+void
+lost_tail_told(void)
+{
+	if (!is_synchronous())
+		says_synchronous = false;
+}

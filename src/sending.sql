@@ -1,0 +1,260 @@
+-- sending.sql: the sendings of a payout that may have been booked, what the bank says of each, and what follows from it:
+-- whether a denial counts, and whether the order may be sent again.
+--
+-- A sending is a dispatch attempt of the payout's batch that has no outcome yet, or unknown, or yes. (What was not sent or was
+-- refused is none.) Beside those that are recorded there may be one of which a lost tail has taken the record (lost_tail.sql):
+-- its attempt_id is null, and the bank is asked for it by the TXID alone.
+--
+-- Invariants kept here:
+--   * Money moves by a denial only when it holds for every sending; so a denial of one of several waits for the others.
+--   * An order goes again only when every sending was asked for and was not found, often enough and late enough; and by
+--     itself only while the bank, by its own word, still refuses the reference of the first one.
+
+create type payout.sending as (attempt_id uuid, started_at timestamptz, answer text, not_found integer);
+comment on type payout.sending is
+'a sending that may have been booked: when it began (at the earliest), what the bank said of it last, and how often in a row that it was not found, both since the last sending ended';
+
+create function payout.sendings(p payout.payout) returns setof payout.sending
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	counted_since timestamptz;
+begin
+	select greatest(b.asked_since, (
+		select max(coalesce(a.finished_at, 'infinity')) from payout.attempt a
+		where a.channel_id = b.channel_id and a.batch_id = b.batch_id and (a.outcome is null or a.outcome in ('unknown', 'yes'))))
+	into counted_since
+	from payout.batch b where b.channel_id = p.channel_id and b.batch_id = p.batch_id;
+	return query
+	with sent as (
+		select a.attempt_id, a.started_at from payout.attempt a
+		where a.channel_id = p.channel_id and a.batch_id = p.batch_id and (a.outcome is null or a.outcome in ('unknown', 'yes'))
+		union all
+		select null, p.registered_at where payout.asks_first(p.registered_at)),
+	told as (
+		select c.asked_attempt_id, c.started_at, c.answer from payout.attempt c
+		where c.txid = p.txid and c.merchant_id = p.merchant_id and c.lane = 'check' and c.answer <> 'unknown'
+		and c.started_at > coalesce(counted_since, '-infinity'))
+	select s.attempt_id, s.started_at,
+		(select t.answer from told t where t.asked_attempt_id is not distinct from s.attempt_id order by t.started_at desc limit 1),
+		(select count(*)::integer from told t
+		 where t.asked_attempt_id is not distinct from s.attempt_id
+		 and t.started_at > coalesce((select max(o.started_at) from told o
+			where o.asked_attempt_id is not distinct from s.attempt_id and o.answer <> 'not_found'), '-infinity'))
+	from sent s;
+end
+$$;
+comment on function payout.sendings(payout.payout) is 'all sendings of a payout that may have been booked';
+
+create function payout.count_sendings(p payout.payout) returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return (select count(*) from payout.attempt a
+			where a.channel_id = p.channel_id and a.batch_id = p.batch_id and (a.outcome is null or a.outcome in ('unknown', 'yes')))
+		+ payout.asks_first(p.registered_at)::integer;
+end
+$$;
+comment on function payout.count_sendings(payout.payout) is 'how many payout.sendings there are';
+
+-- The one that was asked for longest ago, or never. Where nothing may have been booked, the last attempt.
+create function payout.sending_to_ask(p_channel_id text, p_batch_id uuid, p_txid text, p_asks_first boolean, out attempt_id uuid, out external_id text)
+returns record
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	select s.attempt_id, s.external_id into attempt_id, external_id
+	from (select a.attempt_id, a.external_id, a.started_at from payout.attempt a
+		  where a.channel_id = p_channel_id and a.batch_id = p_batch_id and (a.outcome is null or a.outcome in ('unknown', 'yes'))
+		  union all
+		  select null, null, '-infinity' where p_asks_first) s
+	order by (select max(c.started_at) from payout.attempt c
+			  where c.txid = p_txid and c.lane = 'check' and c.asked_attempt_id is not distinct from s.attempt_id) nulls first, s.started_at desc
+	limit 1;
+	if not found then
+		select a.attempt_id, a.external_id into attempt_id, external_id
+		from payout.attempt a where a.channel_id = p_channel_id and a.batch_id = p_batch_id order by a.started_at desc limit 1;
+	end if;
+end
+$$;
+comment on function payout.sending_to_ask(text, uuid, text, boolean) is 'worker: the sending that a status inquiry asks for next; all null: by the TXID alone';
+
+-- A word of the bank that the payout failed, was cancelled or refunded. Of one sending it is believed when it was asked after
+-- its end, or came as a notice. A notice does not say which of several it means: they are asked for, and each must be denied.
+create function payout.denial_counts(p payout.payout, p_asked_attempt_id uuid, p_asked_at timestamptz) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	sent integer := payout.count_sendings(p);
+begin
+	if p_asked_at is null then
+		-- An older snapshot may not see a sending that began since.
+		return sent <= 1 and current_setting('transaction_isolation') = 'read committed';
+	elsif p.state = 'dispatching' or exists (
+		select from payout.attempt a
+		where a.channel_id = p.channel_id and a.batch_id = p.batch_id and (a.outcome is null or (a.outcome in ('unknown', 'yes') and a.finished_at >= p_asked_at))) then
+		return false;
+	end if;
+	return sent <= 1 or not exists (
+		select from payout.sendings(p) s
+		where s.attempt_id is distinct from p_asked_attempt_id
+		and not coalesce(s.answer in ('failed', 'canceled', 'refunded') or (s.answer = 'not_found' and payout.is_missing(p, s.not_found)), false));
+end
+$$;
+comment on function payout.denial_counts(payout.payout, uuid, timestamptz) is
+'whether a word of the bank that a payout failed holds for every sending that may have been booked; it was said of one of them, asked at a moment, or (null) by a notice';
+
+-- Often enough and late enough "not found".
+create function payout.is_missing(p payout.payout, p_not_found integer) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return (select p_not_found >= payout.option_text('channel', c.options, 'not_found_count')::integer
+		and payout.clock() >= b.sent_at + payout.option_interval(c.options, 'not_found_grace_s')
+		from payout.batch b join payout.channel c on c.channel_id = b.channel_id
+		where b.channel_id = p.channel_id and b.batch_id = p.batch_id);
+end
+$$;
+comment on function payout.is_missing(payout.payout, integer) is 'whether so many "not found" in a row are proof enough, by the channel''s options';
+
+-- What was sent may have been booked, or we cannot know any more that it was not: the members are asked for, from anew.
+create function payout.doubt_batch(p_channel_id text, p_batch_id uuid, p_response_code text, p_reason text, p_due_at timestamptz) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	update payout.batch set state = 'unknown', was_unknown = true, due_at = null, asked_since = clock_timestamp()
+	where channel_id = p_channel_id and batch_id = p_batch_id;
+	update payout.payout p
+	set state = 'suspect', response_code = p_response_code, reason = left(p_reason, 200), status_tries = 0, not_found = 0, status_due_at = p_due_at
+	where p.channel_id = p_channel_id and p.batch_id = p_batch_id and p.state = 'dispatching';
+end
+$$;
+comment on function payout.doubt_batch(text, uuid, text, text, timestamptz) is 'worker: a batch becomes unknown, its members suspect';
+
+-- Whether the bank has never heard of any member. All of them are locked, so that no notice settles one while we look.
+create function payout.is_lost(b payout.batch) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	count_min integer := (select payout.option_text('channel', c.options, 'not_found_count') from payout.channel c where c.channel_id = b.channel_id);
+begin
+	if b.state <> 'unknown' or payout.clock() < b.sent_at + payout.channel_interval(b.channel_id, 'not_found_grace_s') then
+		return false;
+	end if;
+	perform from payout.payout p where p.channel_id = b.channel_id and p.batch_id = b.batch_id order by p.txid for no key update;
+	if exists (select from payout.payout p where p.channel_id = b.channel_id and p.batch_id = b.batch_id
+			   and (p.state <> 'suspect' or p.not_found < count_min)) then
+		return false;
+	end if;
+	-- They were not found so often, whichever sending was asked for: is it so for each?
+	return (b.tries <= 1 and not payout.asks_first('-infinity')) or not exists (
+		select from payout.payout p, lateral payout.sendings(p) s
+		where p.channel_id = b.channel_id and p.batch_id = b.batch_id and s.not_found < count_min);
+end
+$$;
+comment on function payout.is_lost(payout.batch) is 'whether every sending of every member of an unknown batch is not found at the bank; locks the members';
+
+-- Why an order that the bank does not find is not sent again without a person; null: it may be.
+create function payout.reason_to_hold(b payout.batch) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	c payout.channel;
+	code text;
+	memory interval;
+	first_sent timestamptz;
+begin
+	select * into strict c from payout.channel q where q.channel_id = b.channel_id;
+	select a.response_code into code
+	from payout.attempt a
+	where a.channel_id = b.channel_id and a.batch_id = b.batch_id and a.outcome in ('unknown', 'no') and payout.snap_item_class(a.response_code) = 'fail'
+	group by a.response_code having count(*) >= 2 limit 1;
+	if code is not null then
+		return format('not found at the bank, which answered %s each time it was sent: it refuses this order, though not by the rules', code);
+	end if;
+	memory := payout.option_text('channel', c.options, 'reference_memory_s')::integer * interval '1 s';
+	first_sent := least(
+		(select min(a.started_at) from payout.attempt a
+		 where a.channel_id = b.channel_id and a.batch_id = b.batch_id and (a.outcome is null or a.outcome in ('unknown', 'yes'))),
+		(select min(p.registered_at) from payout.payout p
+		 where p.channel_id = b.channel_id and p.batch_id = b.batch_id and payout.asks_first(p.registered_at)));
+	if memory is null then
+		return 'not found at the bank, but it may be booked late, and the channel''s option reference_memory_s does not say for how long the bank refuses a repeated reference';
+	elsif payout.clock() + payout.option_interval(c.options, 'request_timeout_ms') >= first_sent + memory then
+		return format('not found at the bank, but since it was sent at %s for the first time the bank may have forgotten the reference (option reference_memory_s)', first_sent);
+	end if;
+	return null;
+end
+$$;
+comment on function payout.reason_to_hold(payout.batch) is 'worker: why a batch that is lost waits for a person, or null';
+
+create function payout.send_again(b payout.batch, p_reason text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	update payout.batch q set state = 'open', due_at = payout.clock() where q.channel_id = b.channel_id and q.batch_id = b.batch_id;
+	update payout.payout p set state = 'dispatching', status_due_at = null, reason = p_reason
+	where p.channel_id = b.channel_id and p.batch_id = b.batch_id;
+end
+$$;
+comment on function payout.send_again(payout.batch, text) is 'sends an unknown batch again, unchanged';
+
+-- The members of an unknown batch are asked for one by one. Where the bank knows any member, it has the batch.
+create function payout.resend_if_lost(p_channel_id text, p_batch_id uuid) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	b payout.batch;
+	why text;
+begin
+	select * into strict b from payout.batch where channel_id = p_channel_id and batch_id = p_batch_id for no key update;
+	if not payout.is_lost(b)
+		or exists (select from payout.payout p join payout.hold h on h.merchant_id = p.merchant_id and h.txid = p.txid
+				   where p.channel_id = p_channel_id and p.batch_id = p_batch_id) then
+		return false;
+	end if;
+	why := payout.reason_to_hold(b);
+	if why is null then
+		perform payout.send_again(b, 'not found at the bank, sent again');
+		return true;
+	end if;
+	perform payout.hold_payout(p.merchant_id, p.txid, 'dispatch', why)
+	from payout.payout p where p.channel_id = p_channel_id and p.batch_id = p_batch_id;
+	return false;
+end
+$$;
+comment on function payout.resend_if_lost(text, uuid) is 'worker: sends an unknown batch again when the bank has never heard of any member, or sets it aside for a person';
+
+-- The operator decides what the worker may not.
+create function payout.send_held(p payout.payout, p_reason text) returns payout.payout
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	b payout.batch;
+begin
+	select * into strict b from payout.batch q where q.channel_id = p.channel_id and q.batch_id = p.batch_id for no key update;
+	if not payout.is_lost(b) then
+		raise exception 'not every payout of the batch is lost at the bank'
+			using errcode = 'PY004', detail = format('TXID %s.', p.txid),
+				hint = 'The bank knows one of them, or is being asked anew. What it knows decides for the others.';
+	end if;
+	delete from payout.hold h using payout.payout m
+	where m.channel_id = b.channel_id and m.batch_id = b.batch_id
+	and h.merchant_id = m.merchant_id and h.txid = m.txid and h.lane in ('dispatch', 'check');
+	perform payout.send_again(b, 'operator: ' || p_reason);
+	select * into strict p from payout.payout u where u.merchant_id = p.merchant_id and u.txid = p.txid;
+	return p;
+end
+$$;
+comment on function payout.send_held(payout.payout, text) is 'an unknown batch that was set aside is sent again, unchanged, with all its members; PY004 when any of them is known to the bank';

@@ -1,0 +1,235 @@
+# 053_lost_tail.pl: a server that begins without the last transactions of the one before it, at a bank that forgets references
+# and so would pay twice whatever is sent twice. What may have been sent without a record is asked for first, by its TXID; a
+# synchronous standby lacks nothing and asks nothing.
+use strict;
+use warnings;
+use lib 'test/t/lib';
+use PayoutTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my %common = (sandbox => { forget_references => JSON::PP::true },
+	channel => { mode => 'single', not_found_grace_s => 0, not_found_count => 1, request_timeout_ms => 20000 });
+
+sub quick { my $t = shift; $t->sql("insert into payout.retry_policy (lane, base_ms, max_ms, tries_max) values ('check', 20, 100, 100000), ('dispatch', 20, 100, 1000)") }
+sub standby_of
+{
+	my ($t, $name, $conf) = @_;
+	$t->{node}->backup($name);
+	my $standby = PostgreSQL::Test::Cluster->new($name);
+	$standby->init_from_backup($t->{node}, $name, has_streaming => 1);
+	$standby->append_conf('postgresql.conf', $conf) if $conf;
+	$standby->start;
+	return $standby;
+}
+
+# From here on the standby receives nothing: what follows is lost with the primary.
+sub cut_off
+{
+	my ($t, $standby) = @_;
+	$t->{node}->wait_for_catchup($standby);
+	$standby->safe_psql('postgres', q(alter system set primary_conninfo = 'host=/nowhere port=1'; select pg_reload_conf()));
+	$t->wait_for('it is cut off', sub { $t->{node}->safe_psql('postgres', 'select count(*) from pg_stat_replication') == 0 });
+}
+
+# The primary is gone for good, the standby is the test's server.
+sub take_over
+{
+	my ($t, $standby) = @_;
+	$t->{node}->stop('immediate');
+	$standby->promote;
+	$t->{node} = $standby;
+	$t->restart_relay;
+}
+
+# What each kind of payout became: paid once, and unasked or not.
+sub expect
+{
+	my ($t, $name, $asked, @txids) = @_;
+	$t->wait_state($_, 'paid') for @txids;
+	is(join(' ', map { $t->times_paid($_) } @txids), join(' ', map { 1 } @txids), "$name: paid once");
+	my $list = join "','", @txids;
+	is($t->sql("select count(distinct txid) from payout.attempt where lane = 'check' and asked_attempt_id is null and txid in ('$list')"), $asked, "$name: $asked asked for by their TXIDs");
+}
+
+# Payouts as they stand at the end of the log that the standby has: one that will be sent, one that the bank refuses for now
+# and that is sent again, one scheduled, one that is registered only. All of them are sent, the first three are paid, unknown to the standby.
+sub before_tail
+{
+	my $t = shift;
+	$t->sql("select payout.pause_channel('BANK1', 'a while')");
+	my %txid = map { $_ => $t->pay } qw(due bulk left);
+	$txid{overbooking} = $t->pay(bank => 'OWNB', method => 'overbooking');
+	$txid{registered} = $t->register;
+	$txid{scheduled} = $t->register(schedule => $t->sql("select date_trunc('second', clock_timestamp()) + interval '90 min'"));
+	$t->approve($txid{scheduled});
+	return %txid;
+}
+
+sub in_tail
+{
+	my ($t, %txid) = @_;
+	$t->approve($txid{registered});
+	$t->fault(service => 'any', kind => 'hang', reference_no => $txid{left});
+	$t->sql("select payout.resume_channel('BANK1')");
+	$t->wait_state($txid{$_}, 'paid') for qw(due bulk overbooking registered);
+}
+
+sub asynchronous_promotion
+{
+	my $t = PayoutTest->new(name => 'asynchronous', %common);
+	quick($t);
+	my $standby = standby_of($t, 'late');
+	my $known = $t->pay;
+	$t->wait_state($known, 'paid');
+	my %txid = before_tail($t);
+	cut_off($t, $standby);
+	is($standby->safe_psql('app', 'select timeline_id, synchronous from payout.incarnation'), '1|f', 'the life says that nothing waits for a standby');
+	in_tail($t, %txid);
+	$t->clear_faults;
+	take_over($t, $standby);
+	$t->wait_sql('select count(*) = 1 from payout.lost_tail');
+	is($t->sql('select from_timeline_id, to_timeline_id, incarnation_id = (select incarnation_id from payout.incarnation where ended_at is null) from payout.lost_tail'), '1|2|t', 'a lost tail begins');
+	$t->wait_for('the log says so', sub { slurp_file($standby->logfile) =~ /payout begins on timeline 2/ });
+	is($t->sql("select payout.asks_first(registered_at) from payout.payout where txid = '$txid{due}'"), 't', 'what was registered before is asked for');
+	is($t->sql("select status from payout.health() where check_name = 'lost_tail'"), 'warning', 'health() counts them');
+	my $next = $t->pay;
+	$t->sql("select payout.resume_channel('BANK1')");
+	expect($t, 'after an asynchronous promotion', 4, @txid{qw(due bulk left overbooking)});
+	expect($t, 'registered after it', 0, $next);
+	is($t->times_paid($known), 1, 'what is known to be paid is not sent');
+	$t->approve($txid{registered});
+	expect($t, 'approved again', 1, $txid{registered});
+	$t->set_clock(6000);
+	expect($t, 'scheduled', 1, $txid{scheduled});
+	is($t->sql("select status from payout.health() where check_name = 'lost_tail'"), 'ok', 'nothing is left of it');
+	$t->sound('after an asynchronous promotion');
+
+	# A restart, or another promotion of a standby that follows, begins no other one by itself.
+	$standby->restart;
+	$t->wait_sql('select count(*) = 3 from payout.incarnation');
+	is($t->sql('select count(*) from payout.lost_tail'), '1', 'a restart loses nothing');
+	$standby->stop;
+	$t->end_children;
+}
+
+# Retries that were due again before the tail, in bulk, and a channel whose bank has given no word: held for a person.
+sub retries_and_holds
+{
+	my $t = PayoutTest->new(name => 'retrying', %common, channel => { %{ $common{channel} }, mode => 'bulk', batch_size_max => 2, linger_ms => 0 });
+	quick($t);
+	my $standby = standby_of($t, 'retry');
+	$t->sql("delete from payout.retry_policy where lane = 'dispatch'; insert into payout.retry_policy (lane, base_ms, max_ms, tries_max) values ('dispatch', 3600000, 3600000, 1000)");
+	$t->fault(service => '20', kind => 'answer', http => 404, code => '02', count => 1);
+	my $again = $t->pay;
+	$t->wait_sql("select state = 'open' and tries = 1 from payout.batch");
+	my @held = map { my $txid = $t->register(schedule => $t->sql("select date_trunc('second', clock_timestamp()) + interval '90 min'")); $t->approve($txid); $txid } 1 .. 2;
+	$t->sql(q(select payout.alter_channel('BANK1', '{"reference_memory_s": null}')));
+	cut_off($t, $standby);
+	$t->sql("select payout.resume_channel('BANK1')");
+	$t->wait_state($again, 'paid');
+	take_over($t, $standby);
+	$t->wait_sql('select count(*) = 1 from payout.lost_tail');
+	$t->sql("select payout.resume_channel('BANK1')");
+	expect($t, 'a retry', 1, $again);
+	# Without the bank's word what it does not find is held for a person, each by itself.
+	$t->set_clock(7200);
+	$t->wait_sql("select count(*) = 2 from payout.hold where lane = 'dispatch'");
+	is($t->sql("select string_agg(state, ' ') from payout.payout where txid in ('$held[0]', '$held[1]')"), 'suspect suspect', 'what the bank does not find is held');
+	is($t->sql("select (payout.resolve('MERCHANT01', '$held[0]', 'dispatch', 'not there')).state"), 'dispatching', 'until a person sends it');
+	$t->wait_state($held[0], 'paid');
+	is($t->state($held[1]), 'suspect', 'and it alone');
+	is(join(' ', map { $t->times_paid($_) } @held), '1 0', 'once');
+	$t->sound('after the promotion with a retry');
+	$standby->stop;
+	$t->end_children;
+}
+
+sub synchronous_promotion
+{
+	my $t = PayoutTest->new(name => 'synchronous', %common);
+	quick($t);
+	my $standby = standby_of($t, 'synch');
+	$t->{node}->safe_psql('postgres', q(alter system set synchronous_standby_names = '*'; select pg_reload_conf()));
+	$t->wait_for('it is synchronous', sub { $t->{node}->safe_psql('postgres', "select sync_state from pg_stat_replication") eq 'sync' });
+	is($t->sql('select synchronous from payout.incarnation where ended_at is null'), 'f', 'a life that began without one does not claim it');
+	$t->{node}->restart;
+	$t->wait_sql('select synchronous from payout.incarnation where ended_at is null');
+	$t->sql("select payout.pause_channel('BANK1', 'take-over')");
+	my @txids = map { $t->pay } 1 .. 2;
+	take_over($t, $standby);
+	$t->wait_sql('select count(*) = 3 from payout.incarnation');
+	is($t->sql('select timeline_id, synchronous from payout.incarnation where ended_at is null'), '2|f', 'the new life is on another timeline');
+	is($t->sql('select count(*) from payout.lost_tail'), '0', 'a synchronous standby lacks nothing');
+	$t->sql("select payout.resume_channel('BANK1')");
+	expect($t, 'after a synchronous promotion', 0, @txids);
+	$t->sound('after a synchronous promotion');
+	$standby->stop;
+	$t->end_children;
+}
+
+# Synchronous replication that ceases is told before the next claim, and stays told.
+sub ceasing
+{
+	my $t = PayoutTest->new(name => 'ceasing', %common);
+	quick($t);
+	my $standby = standby_of($t, 'ceases');
+	my $node = $t->{node};
+	$node->safe_psql('postgres', q(alter system set synchronous_standby_names = '*'; select pg_reload_conf()));
+	$node->restart;
+	$t->wait_sql('select synchronous from payout.incarnation where ended_at is null');
+	$node->safe_psql('postgres', q(alter system reset synchronous_standby_names; select pg_reload_conf()));
+	my $txid = $t->pay;
+	$t->wait_state($txid, 'paid');
+	is($t->sql('select synchronous from payout.incarnation where ended_at is null'), 'f', 'it is told once it has ceased');
+	$node->safe_psql('postgres', q(alter system set synchronous_standby_names = '*'; select pg_reload_conf()));
+	my $later = $t->pay;
+	$t->wait_state($later, 'paid');
+	is($t->sql('select synchronous from payout.incarnation where ended_at is null'), 'f', 'and stays told for this life');
+	$standby->stop('immediate');
+	$node->stop('immediate');
+	$t->end_children;
+}
+
+# A restore to a point in time, from a base backup and the archive; the server before was synchronous, and that does not help.
+sub point_in_time
+{
+	my $t = PayoutTest->new(name => 'archived', %common);
+	quick($t);
+	my $node = $t->{node};
+	$node->enable_archiving;
+	$node->restart;
+	$t->wait_sql('select count(*) = 2 from payout.incarnation');
+	$node->backup('base');
+	my %txid = before_tail($t);
+	my $target = $node->safe_psql('postgres', 'select pg_current_wal_lsn()');
+	# The record after which the restore ends.
+	$t->sql("select payout.top_up('MERCHANT02', 1, 'second')");
+	in_tail($t, %txid);
+	$node->safe_psql('postgres', 'select pg_switch_wal()');
+	$t->wait_for('the archive has it', sub { $node->safe_psql('postgres', "select coalesce(last_archived_wal >= pg_walfile_name('$target'), false) from pg_stat_archiver") eq 't' });
+	$t->clear_faults;
+	$node->stop;
+	my $restored = PostgreSQL::Test::Cluster->new('restored');
+	$restored->init_from_backup($node, 'base', has_restoring => 1, standby => 0);
+	$restored->append_conf('postgresql.conf', "recovery_target_lsn = '$target'\nrecovery_target_action = 'promote'\narchive_mode = off");
+	$restored->start;
+	$t->{node} = $restored;
+	$t->restart_relay;
+	$t->wait_sql('select not pg_is_in_recovery()');
+	$t->wait_sql('select count(*) = 1 from payout.lost_tail');
+	$t->sql("select payout.resume_channel('BANK1')");
+	expect($t, 'after a restore to a point in time', 4, @txid{qw(due bulk left overbooking)});
+	$t->approve($txid{registered});
+	expect($t, 'approved again', 1, $txid{registered});
+	$t->sound('after a restore');
+	$restored->stop;
+	$t->end_children;
+}
+
+asynchronous_promotion();
+retries_and_holds();
+synchronous_promotion();
+ceasing();
+point_in_time();
+done_testing();
