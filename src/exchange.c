@@ -213,7 +213,7 @@ void
 exchange_save_attempts(dlist_head *exchanges, const pg_uuid_t *incarnation_id)
 {
 	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {TEXTOID, UUIDOID, TEXTOID, INT4OID, TEXTOID,
+	static const Oid types[] = {TEXTOID, UUIDOID, TEXTOID, INT4OID,	 TEXTOID,
 								TEXTOID, TEXTOID, TEXTOID, BYTEAOID, TEXTOID};
 	ExchangeClaim *claim;
 	Columns columns;

@@ -46,10 +46,10 @@ lost_tail_begin(const pg_uuid_t *incarnation_id)
 	payouts = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	if (isnull)
 		return;
-	ereport(LOG,
-			(errmsg("payout begins on timeline %u, and may lack what the server before it did last", timeline),
-			 errdetail("Payouts that were ordered before are asked for before they are sent: %lld now.",
-					   (long long) payouts)));
+	ereport(LOG, (errmsg("payout begins on timeline %u, and may lack what the server before it did last",
+						 timeline),
+				  errdetail("Payouts that were ordered before are asked for before they are sent: %lld now.",
+							(long long) payouts)));
 }
 
 bool
@@ -66,9 +66,8 @@ lost_tail_tell(const pg_uuid_t *incarnation_id)
 
 	if (lost_tail_is_told())
 		return;
-	if (SPI_execute_with_args(
-			"update payout.incarnation set synchronous = false where incarnation_id = $1", 1, types, values,
-			NULL, false, 0) != SPI_OK_UPDATE)
+	if (SPI_execute_with_args("update payout.incarnation set synchronous = false where incarnation_id = $1",
+							  1, types, values, NULL, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not correct an incarnation");
 }
 

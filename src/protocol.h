@@ -41,7 +41,7 @@ typedef struct BankOrder
 	char *batch_id;
 	char *source_account_no;
 	TimestampTz transaction_date;
-	int original_service; /* CALL_STATUS: what is asked for */
+	int original_service;		/* CALL_STATUS: what is asked for */
 	char *original_external_id; /* NULL: not known, nor its date; asked for by the reference alone */
 	char *asked_attempt_id;		/* CALL_STATUS: that had this external id */
 	char *bank_reference_no;	/* may be NULL */

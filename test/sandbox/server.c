@@ -81,7 +81,8 @@ on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
 	if (request == NULL)
 		return;
 	/* Its client left long ago, so the server does not go on with it: a bank that works off its queue does. */
-	if (request->phase == PHASE_PROCESS && request->fault.kind == FAULT_HANG && request->fault.keep && !request->gone)
+	if (request->phase == PHASE_PROCESS && request->fault.kind == FAULT_HANG && request->fault.keep &&
+		!request->gone)
 	{
 		state_lock();
 		process(request);
