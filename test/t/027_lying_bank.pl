@@ -94,11 +94,14 @@ for my $name (sort keys %transfer)
 {
 	my $txid = $t->register;
 	$t->wait_sql("select account_check = 'matched' from payout.payout where txid = '$txid'");
+	# Once: what is refused twice so is held for a person.
+	$t->sql(q(select payout.alter_channel('BANK1', '{"not_found_count": 1000}')));
 	lie(18 => $transfer{$name});
 	$t->approve($txid);
 	my $first = "from payout.attempt join payout.payout p using (channel_id, batch_id) where p.txid = '$txid' and outcome is not null";
 	$t->wait_sql("select count(*) > 0 $first");
 	lie();
+	$t->sql(q(select payout.alter_channel('BANK1', '{"not_found_count": 1}')));
 	$t->wait_state($txid, 'paid');
 	is($t->sql("select outcome $first order by started_at limit 1"), 'unknown', "transfer, $name: in doubt");
 	is($t->times_paid($txid), 1, "transfer, $name: paid once");
