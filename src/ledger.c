@@ -507,7 +507,7 @@ payout_ledger_fee_refund(PG_FUNCTION_ARGS)
 {
 	refuse_nulls(fcinfo, PG_NARGS());
 	post(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), "fee_refund", "fee", "available", PG_GETARG_DATUM(2));
-	ledger_give(PG_GETARG_TEXT_PP(0), PG_GETARG_DATUM(2));
+	ledger_give(PG_GETARG_TEXT_PP(0), PG_GETARG_DATUM(2), false);
 	PG_RETURN_VOID();
 }
 
