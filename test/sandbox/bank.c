@@ -269,7 +269,7 @@ transfer(Request *request)
 	order.external_id = request_header(request, "X-EXTERNAL-ID");
 	order.service = request->service;
 	money_parse(bank_text(json_object_get(root, "amount"), "value"), &order.cents);
-	entry = books_find(order.reference);
+	entry = books_remembered(order.reference);
 	if (entry != NULL)
 	{
 		repeat_transfer(request, entry, &order);

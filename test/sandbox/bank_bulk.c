@@ -111,7 +111,7 @@ bulk_refusal(const char *source_account_no, const Order *orders, int count)
 
 	for (i = 0; i < count; i++)
 	{
-		const Entry *entry = books_find(orders[i].reference);
+		const Entry *entry = books_remembered(orders[i].reference);
 
 		if (entry != NULL && !books_same(entry, &orders[i]))
 			return (Refusal){404, 18};
@@ -135,7 +135,7 @@ accept_bulk(Request *request, const Order *orders, int count)
 	Bulk *bulk = (partner_bulk_id[0] != '\0') ? books_bulk_find(partner_bulk_id) : NULL;
 	Refusal refusal;
 
-	if (bulk != NULL)
+	if (bulk != NULL && !conf.forget_references)
 	{
 		if (same_bulk(bulk, orders, count))
 			answer_bulk(request, bulk);

@@ -14,7 +14,7 @@
 #include "util.h"
 #include "accounts.h"
 
-static Hash *entries;	   /* by the payer's reference */
+static Hash *entries;	   /* by the payer's reference: the last one */
 static Hash *numbers;	   /* by the bank's number */
 static Hash *bulks;		   /* by the payer's bulk id */
 static Hash *bulk_ids;	   /* by the bank's bulk id */
@@ -86,7 +86,19 @@ entry_line(const Entry *entry)
 Entry *
 books_find(const char *reference)
 {
-	return hash_get(entries, reference);
+	Entry *last = hash_get(entries, reference);
+	Entry *entry;
+
+	for (entry = last; entry != NULL; entry = entry->older)
+		if (entry->state == ENTRY_PAID)
+			return entry;
+	return last;
+}
+
+Entry *
+books_remembered(const char *reference)
+{
+	return conf.forget_references ? NULL : books_find(reference);
 }
 
 Entry *
@@ -127,6 +139,7 @@ add_numbered(const Order *order, const char *reference_no)
 	entry->order.cents = order->cents;
 	entry->order.service = order->service;
 	snprintf(entry->reference_no, sizeof(entry->reference_no), "%s", reference_no);
+	entry->older = hash_get(entries, order->reference);
 	hash_put(entries, entry->order.reference, entry);
 	hash_put(numbers, entry->reference_no, entry);
 	if (last_entry == NULL)
@@ -264,7 +277,8 @@ bulk_numbered(const char *bulk_id, const char *partner_bulk_id, const char *sour
 	bulk->item_count = count;
 	for (i = 0; i < count; i++)
 	{
-		Entry *entry = books_find(orders[i].reference);
+		Entry *entry = (item_numbers == NULL) ? books_remembered(orders[i].reference)
+											  : books_find_number(item_numbers[i]);
 
 		if (entry == NULL)
 			entry =
@@ -401,7 +415,8 @@ static void
 replay_entry(const char *event, const json_t *line)
 {
 	Order order = line_order(line);
-	Entry *entry = books_find(order.reference);
+	/* not by the payer's reference, which may stand for several */
+	Entry *entry = books_find_number(line_text(line, "reference_no"));
 
 	if (entry == NULL)
 		entry = add_numbered(&order, line_text(line, "reference_no"));

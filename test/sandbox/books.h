@@ -33,7 +33,7 @@ typedef struct Order
 	int service;
 } Order;
 
-/* One business transfer, known by the payer's reference for ever. */
+/* One business transfer, known by the payer's reference for ever; of a bank that forgets references, one booking of several. */
 typedef struct Entry
 {
 	Order order;		   /* own copies of the texts */
@@ -42,8 +42,9 @@ typedef struct Entry
 	int http; /* why it failed: HTTP part and case part of the code */
 	int code;
 	int times_paid;
-	Bulk *bulk;			/* the last bulk that brought it, or NULL */
-	struct Entry *next; /* in order of arrival */
+	Bulk *bulk;			 /* the last bulk that brought it, or NULL */
+	struct Entry *older; /* same reference, of a bank that forgets references */
+	struct Entry *next;	 /* in order of arrival */
 } Entry;
 
 struct Bulk
@@ -71,7 +72,10 @@ extern void state_unlock(void);
 extern void books_init(void);
 extern void books_replay(const json_t *line);
 
+/* What was done under a reference: the paid entry if there is one, else the last. */
 extern Entry *books_find(const char *reference);
+/* What an order that comes again is held against: the same, or NULL at a bank that forgets references. */
+extern Entry *books_remembered(const char *reference);
 extern Entry *books_find_number(const char *reference_no);
 extern Entry *books_first(void);
 extern bool books_same(const Entry *entry, const Order *order);
@@ -90,6 +94,7 @@ extern void books_pay(Entry *entry);
 extern void books_fail(Entry *entry, Refusal why);
 extern void books_refund(Entry *entry);
 
+/* The last bulk of that id, however the bank treats one that comes again. */
 extern Bulk *books_bulk_find(const char *partner_bulk_id);
 extern Bulk *books_bulk_first(void);
 extern Bulk *books_bulk_add(const char *partner_bulk_id, const char *source_account_no, const Order *orders,

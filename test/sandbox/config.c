@@ -111,6 +111,7 @@ config_load(const char *path)
 	conf.signature_hex = strcmp(encoding, "hex") == 0;
 	conf.not_found_as_07 = flag_of(root, "not_found_as_07", false);
 	conf.float_check = flag_of(root, "float_check", true);
+	conf.forget_references = flag_of(root, "forget_references", false);
 	conf.timestamp_window_s = (int) number_of(root, "timestamp_window_s", 300);
 	conf.token_life_s = (int) number_of(root, "token_life_s", 900);
 	conf.payroll_delay_ms = (int) number_of(root, "payroll_delay_ms", 200);

@@ -24,6 +24,7 @@ typedef struct Config
 	bool signature_hex;
 	bool not_found_as_07;
 	bool float_check;
+	bool forget_references; /* a reference or bulk id that comes again is a new order */
 	int timestamp_window_s;
 	int token_life_s;
 	int payroll_delay_ms;

@@ -258,6 +258,32 @@ snap transfer-interbank-bulk "$(bulk B4 "$(item I6 7.00 5345000060)")"; check "a
 wait_for "its booking" "grep -q bulk_booked.*B4 $DIR/journal"
 check "paid once" 1 "$(grep -c '"event":"paid".*"I6"' "$DIR/journal")"
 kill "$BANK_PID"; wait "$BANK_PID"; check "a clean end again" 0 $?
+
+# a bank that forgets references pays again, and its inquiry tells of the paid one
+sed -i 's/"payroll_delay_ms":500/"payroll_delay_ms":50,"forget_references":true/' "$DIR/config.json"
+paid() { grep -c '"event":"paid".*"partner_reference_no":"'"$1"'"' "$DIR/journal"; }
+start_bank
+TOKEN=$(get_token | sed -E 's/.*"accessToken":"([^"]+)".*/\1/')
+snap transfer-interbank "$(single R30 30.00 5345000060)"; check "a transfer" 2001800 "$CODE"
+NUMBER=$(grep -oE '"referenceNo":"[0-9]+"' <<<"$REPLY_TEXT")
+snap transfer-interbank "$(single R30 30.00 5345000060)"; check "forgotten" 2001800 "$CODE"
+check "another number" 1 "$([ "$NUMBER" != "$(grep -oE '"referenceNo":"[0-9]+"' <<<"$REPLY_TEXT")" ] && echo 1)"
+check "paid again" 2 "$(paid R30)"
+snap transfer-interbank "$(single R30 31.00 5345000061)"; check "other content is a new order" 4031818 "$CODE"
+status R30; has "the paid one is told" '"latestTransactionStatus":"00"' "$REPLY_TEXT"
+for n in 1 2; do
+	snap transfer-interbank-bulk "$(bulk B5 "$(item R30 30.00 5345000060),$(item I7 7.00 5345000060)")"; check "bulk $n" 2002000 "$CODE"
+	wait_for "its booking" "[ \$(grep -c bulk_booked.*B5 $DIR/journal) = $n ]"
+done
+check "an item is paid again" 2 "$(paid I7)"
+check "and so is a single transfer" 4 "$(paid R30)"
+BOOKS=$(books)
+kill -9 "$BANK_PID"; wait "$BANK_PID" 2>/dev/null
+start_bank
+check "the books after another kill" "$BOOKS" "$(books)"
+TOKEN=$(get_token | sed -E 's/.*"accessToken":"([^"]+)".*/\1/')
+snap transfer-interbank "$(single R1 10000.00 5345000060)"; check "what was paid before is forgotten too" 2001800 "$CODE"
+kill "$BANK_PID"; wait "$BANK_PID"; check "a clean end after forgetting" 0 $?
 BANK_PID=
 check "nothing on stderr" "" "$(cat "$DIR/err")"
 
