@@ -39,5 +39,7 @@ extern const char *bank_text(const json_t *object, const char *name);
 extern json_t *bank_amount(int64_t cents);
 
 extern void bank_bulk_transfer(Request *request);
+/* Does not take the bulk and queues the notice that says so; false when it must be processed: a part of it is known. */
+extern bool bank_bulk_deny(Request *request);
 
 #endif

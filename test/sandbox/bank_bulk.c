@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "notice.h"
 #include "payroll.h"
 
 static const Field bulk_fields[] = {{"customerReference", 30, FIELD_TEXT, true},
@@ -174,4 +175,27 @@ bank_bulk_transfer(Request *request)
 	if (read_items(request, items, orders))
 		accept_bulk(request, orders, (int) count);
 	free(orders);
+}
+
+/* A bank does not deny what it has in its books: such a bulk is processed, and the fault does nothing. */
+bool
+bank_bulk_deny(Request *request)
+{
+	const char *partner_bulk_id = bank_text(request->root, "partnerBulkId");
+	const json_t *items = json_object_get(request->root, "bulkObject");
+	char bulk_id[BULK_ID_SIZE];
+	const json_t *item;
+	size_t i;
+	bool known = partner_bulk_id[0] == '\0' || books_bulk_find(partner_bulk_id) != NULL;
+
+	json_array_foreach((json_t *) items, i, item) known =
+		known || books_find(bank_text(item, "partnerReferenceNo")) != NULL;
+	if (known)
+		request->fault.kind = FAULT_NONE;
+	if (known || conf.notice_base_url == NULL)
+		return !known;
+	books_next_bulk_id(bulk_id);
+	payroll_denial(notice_denial(request->root, bulk_id, (Refusal){request->fault.http, request->fault.code}),
+				   request->fault.delay_ms);
+	return true;
 }

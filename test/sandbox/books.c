@@ -300,15 +300,21 @@ bulk_numbered(const char *bulk_id, const char *partner_bulk_id, const char *sour
 	return bulk;
 }
 
+void
+books_next_bulk_id(char out[BULK_ID_SIZE])
+{
+	next_number(out, BULK_ID_SIZE, "B");
+}
+
 Bulk *
 books_bulk_add(const char *partner_bulk_id, const char *source_account_no, const Order *orders, int count)
 {
-	char bulk_id[40];
+	char bulk_id[BULK_ID_SIZE];
 	Bulk *bulk;
 	json_t *items = json_array();
 	int i;
 
-	next_number(bulk_id, sizeof(bulk_id), "B");
+	books_next_bulk_id(bulk_id);
 	bulk = bulk_numbered(bulk_id, partner_bulk_id, source_account_no, orders, NULL, count);
 	for (i = 0; i < count; i++)
 		json_array_append_new(items, entry_line(bulk->items[i]));

@@ -99,6 +99,9 @@ extern Bulk *books_bulk_find(const char *partner_bulk_id);
 extern Bulk *books_bulk_first(void);
 extern Bulk *books_bulk_add(const char *partner_bulk_id, const char *source_account_no, const Order *orders,
 							int count);
+#define BULK_ID_SIZE 40
+/* The bank's id of its next bulk. */
+extern void books_next_bulk_id(char out[BULK_ID_SIZE]);
 extern void books_bulk_booked(Bulk *bulk);
 extern void books_bulk_noticed(Bulk *bulk);
 

@@ -30,7 +30,7 @@ static int last_id;
 static const char *const kind_names[FAULT_KIND_COUNT] = {
 	"none",		   "delay",		   "hang",		"reset_before", "reset_after",	   "error_before",
 	"error_after", "garbage",	   "truncated", "oversized",	"wrong_signature", "duplicate_notice",
-	"no_notice",   "notice_first", "answer",	"pending",		"item_fail"};
+	"no_notice",   "notice_first", "answer",	"pending",		"item_fail",	   "deny_later"};
 
 static bool
 names(const json_t *object, const char *field, const char *wanted)
@@ -155,7 +155,7 @@ number_of(const json_t *request, const char *name, json_int_t standard)
 static int
 standard_http(FaultKind kind)
 {
-	if (kind == FAULT_ITEM_FAIL)
+	if (kind == FAULT_ITEM_FAIL || kind == FAULT_DENY_LATER)
 		return 404;
 	return kind == FAULT_ANSWER ? 403 : 500;
 }
@@ -166,12 +166,14 @@ hit_of(const json_t *request, FaultKind kind)
 	FaultHit hit;
 	const char *code = json_string_value(json_object_get(request, "code"));
 	const char *message = json_string_value(json_object_get(request, "message"));
+	const char *digits = json_string_value(json_object_get(request, "service_digits"));
 
 	memset(&hit, 0, sizeof(hit));
 	hit.kind = kind;
 	hit.delay_ms = (int) number_of(request, "delay_ms", 0);
 	hit.http = (int) number_of(request, "http", standard_http(kind));
-	hit.code = (code != NULL) ? atoi(code) : (kind == FAULT_ITEM_FAIL ? 11 : 0);
+	hit.code = (code != NULL) ? atoi(code) : (kind == FAULT_ITEM_FAIL || kind == FAULT_DENY_LATER ? 11 : 0);
+	hit.service_digits = (digits != NULL) ? atoi(digits) : 0;
 	hit.after_booking = json_is_true(json_object_get(request, "after_booking"));
 	hit.raw = json_is_true(json_object_get(request, "raw"));
 	hit.nested = json_is_true(json_object_get(request, "nested"));
@@ -188,6 +190,11 @@ fault_error(int service, FaultKind kind, const FaultHit *hit)
 		return "unknown kind";
 	if (service < 0)
 		return "unknown service";
+	if (kind == FAULT_DENY_LATER && service != 20)
+		return "only service 20 is denied later";
+	if (hit->service_digits < 0 || hit->service_digits > 99 ||
+		(hit->service_digits > 0 && kind != FAULT_ANSWER))
+		return "service_digits out of range, or not of an answer";
 	if (hit->http < 200 || hit->http > 599 || hit->code < 0 || hit->code > 99)
 		return "http or code out of range";
 	return hit->size > 256u * 1024 * 1024 ? "bytes out of range" : NULL;

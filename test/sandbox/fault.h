@@ -30,6 +30,7 @@ typedef enum FaultKind
 	FAULT_ANSWER,
 	FAULT_PENDING,
 	FAULT_ITEM_FAIL,
+	FAULT_DENY_LATER,
 	FAULT_KIND_COUNT
 } FaultKind;
 
@@ -40,7 +41,7 @@ typedef enum FaultKind
 	(FAULT_BIT(FAULT_HANG) | FAULT_BIT(FAULT_RESET_BEFORE) | FAULT_BIT(FAULT_RESET_AFTER) |    \
 	 FAULT_BIT(FAULT_ERROR_BEFORE) | FAULT_BIT(FAULT_ERROR_AFTER) | FAULT_BIT(FAULT_GARBAGE) | \
 	 FAULT_BIT(FAULT_TRUNCATED) | FAULT_BIT(FAULT_OVERSIZED) | FAULT_BIT(FAULT_NOTICE_FIRST) | \
-	 FAULT_BIT(FAULT_ANSWER) | FAULT_BIT(FAULT_PENDING))
+	 FAULT_BIT(FAULT_ANSWER) | FAULT_BIT(FAULT_PENDING) | FAULT_BIT(FAULT_DENY_LATER))
 
 /* What one request got; a copy, valid whatever happens to the fault. kind FAULT_NONE = nothing. */
 typedef struct FaultHit
@@ -48,7 +49,8 @@ typedef struct FaultHit
 	FaultKind kind;
 	int delay_ms;
 	int http;
-	int code; /* case part, 0..99 */
+	int code;			/* case part, 0..99 */
+	int service_digits; /* the answer's code names this service; 0 = the one that was asked */
 	bool after_booking;
 	bool raw;
 	bool nested;

@@ -160,26 +160,31 @@ drop_token(void)
 	pthread_mutex_unlock(&lock);
 }
 
+/* An item in the words of the notice; http and code say what became of it. */
+static json_t *
+item_of(const Order *order, int http, int code)
+{
+	char response_code[16];
+	char value[MONEY_TEXT_SIZE];
+
+	money_format(value, order->cents);
+	/* the standard's own sample writes service 00 here, so a reader must not expect 20 or 21 */
+	snprintf(response_code, sizeof(response_code), "%03d00%02d", http % 1000, code % 100);
+	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:s, s:s}", "originalPartnerReferenceNo", order->reference,
+					 "responseCode", response_code, "responseMessage", answer_text(http, code), "amount",
+					 json_pack("{s:s, s:s}", "value", value, "currency", "IDR"), "beneficiaryAccountNo",
+					 order->account_no, "beneficiaryBankCode", order->bank_code, "sourceAccountNo",
+					 order->source_account_no);
+}
+
 static json_t *
 notice_item(const Entry *entry)
 {
 	bool failed = entry->state == ENTRY_FAILED;
 	bool pending = entry->state == ENTRY_ACCEPTED;
-	int http = failed ? entry->http : (pending ? 202 : 200);
-	int code = failed ? entry->code : 0;
-	char response_code[16];
-	char value[MONEY_TEXT_SIZE];
-	json_t *item;
+	json_t *item =
+		item_of(&entry->order, failed ? entry->http : (pending ? 202 : 200), failed ? entry->code : 0);
 
-	money_format(value, entry->order.cents);
-	/* the standard's own sample writes service 00 here, so a reader must not expect 20 or 21 */
-	snprintf(response_code, sizeof(response_code), "%03d00%02d", http % 1000, code % 100);
-	item =
-		json_pack("{s:s, s:s, s:s, s:o, s:s, s:s, s:s}", "originalPartnerReferenceNo", entry->order.reference,
-				  "responseCode", response_code, "responseMessage", answer_text(http, code), "amount",
-				  json_pack("{s:s, s:s}", "value", value, "currency", "IDR"), "beneficiaryAccountNo",
-				  entry->order.account_no, "beneficiaryBankCode", entry->order.bank_code, "sourceAccountNo",
-				  entry->order.source_account_no);
 	if (entry->times_paid > 0)
 		json_object_set_new(item, "originalReferenceNo", json_string(entry->reference_no));
 	return item;
@@ -194,6 +199,37 @@ notice_body(const Bulk *bulk)
 	for (i = 0; i < bulk->item_count; i++)
 		json_array_append_new(items, notice_item(bulk->items[i]));
 	return json_pack("{s:s, s:s, s:o}", "bulkId", bulk->bulk_id, "partnerBulkId", bulk->partner_bulk_id,
+					 "bulkObject", items);
+}
+
+static const char *
+text_of(const json_t *object, const char *name)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	return text == NULL ? "" : text;
+}
+
+json_t *
+notice_denial(const json_t *request, const char *bulk_id, Refusal why)
+{
+	json_t *items = json_array();
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(json_object_get(request, "bulkObject"), i, item)
+	{
+		Order order;
+
+		memset(&order, 0, sizeof(order));
+		order.reference = text_of(item, "partnerReferenceNo");
+		order.account_no = text_of(item, "beneficiaryAccountNo");
+		order.bank_code = text_of(item, "bankCode");
+		order.source_account_no = text_of(request, "sourceAccountNo");
+		money_parse(text_of(json_object_get(item, "amount"), "value"), &order.cents);
+		json_array_append_new(items, item_of(&order, why.http, why.code));
+	}
+	return json_pack("{s:s, s:s, s:o}", "bulkId", bulk_id, "partnerBulkId", text_of(request, "partnerBulkId"),
 					 "bulkObject", items);
 }
 
@@ -255,7 +291,7 @@ post_notice(CURL *curl, const char *body, bool wrong_signature)
 }
 
 NoticeEnd
-notice_send(CURL *curl, Bulk *bulk, int *delay_ms)
+notice_send(CURL *curl, const Bulk *bulk, const json_t *denial, int *delay_ms)
 {
 	FaultSubject subject = {21, NULL, NULL, NULL, NULL};
 	FaultHit delay;
@@ -267,7 +303,7 @@ notice_send(CURL *curl, Bulk *bulk, int *delay_ms)
 	memset(&delay, 0, sizeof(delay));
 	memset(&hit, 0, sizeof(hit));
 	state_lock();
-	root = notice_body(bulk);
+	root = (denial != NULL) ? json_deep_copy(denial) : notice_body(bulk);
 	subject.root = root;
 	if (delay_ms != NULL)
 		delay = fault_pick(FAULT_BIT(FAULT_DELAY), &subject);

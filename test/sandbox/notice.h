@@ -16,7 +16,9 @@ typedef enum NoticeEnd
 	NOTICE_DELAYED /* a fault: try again after *delay_ms */
 } NoticeEnd;
 
-/* Sends the notice of a booked bulk; delay_ms NULL = delay faults do not apply any more. */
-extern NoticeEnd notice_send(CURL *curl, Bulk *bulk, int *delay_ms);
+/* What a notice says of a bulk that the bank did not take: every item of the request has failed. */
+extern json_t *notice_denial(const json_t *request, const char *bulk_id, Refusal why);
+/* Sends a denial, or without one the notice of a booked bulk; delay_ms NULL = delay faults do not apply any more. */
+extern NoticeEnd notice_send(CURL *curl, const Bulk *bulk, const json_t *denial, int *delay_ms);
 
 #endif

@@ -25,10 +25,11 @@
 typedef struct Job
 {
 	int64_t due_ms;
-	Entry *entry; /* book this pending transfer, or */
-	Bulk *bulk;	  /* book this bulk, or when booked send its notice */
-	bool resend;  /* a notice on demand: sent although one was taken already */
-	bool delayed; /* its delay fault is spent */
+	Entry *entry;	/* book this pending transfer, or */
+	Bulk *bulk;		/* book this bulk, or when booked send its notice, or */
+	json_t *denial; /* send this notice */
+	bool resend;	/* a notice on demand: sent although one was taken already */
+	bool delayed;	/* its delay fault is spent */
 	int tries;
 	struct Job *next;
 } Job;
@@ -73,6 +74,15 @@ payroll_bulk(Bulk *bulk, int delay_ms)
 {
 	if (delay_ms >= 0)
 		queue_job(new_job(NULL, bulk), now_ms() + delay_ms);
+}
+
+void
+payroll_denial(json_t *notice, int delay_ms)
+{
+	Job *job = new_job(NULL, NULL);
+
+	job->denial = notice;
+	queue_job(job, now_ms() + delay_ms);
 }
 
 void
@@ -146,6 +156,13 @@ book_bulk(Bulk *bulk)
 	journal_commit();
 }
 
+static void
+free_job(Job *job)
+{
+	json_decref(job->denial);
+	free(job);
+}
+
 static int64_t
 retry_delay_ms(int tries)
 {
@@ -165,14 +182,14 @@ try_notice(Job *job, CURL *curl)
 	bool noticed;
 
 	state_lock();
-	noticed = job->bulk->noticed;
+	noticed = job->bulk != NULL && job->bulk->noticed;
 	state_unlock();
 	if (noticed && !job->resend)
 	{
-		free(job);
+		free_job(job);
 		return;
 	}
-	switch (notice_send(curl, job->bulk, job->delayed ? NULL : &delay_ms))
+	switch (notice_send(curl, job->bulk, job->denial, job->delayed ? NULL : &delay_ms))
 	{
 		case NOTICE_DELAYED:
 			job->delayed = true;
@@ -184,16 +201,17 @@ try_notice(Job *job, CURL *curl)
 		case NOTICE_FAILED:
 			break;
 	}
-	if (taken)
+	if (taken && job->bulk != NULL)
 	{
 		state_lock();
 		books_bulk_noticed(job->bulk);
 		state_unlock();
 		journal_commit();
 	}
-	hold_bulk_noticed(job->bulk);
+	if (job->bulk != NULL)
+		hold_bulk_noticed(job->bulk);
 	if (taken || ++job->tries >= NOTICE_TRIES_MAX)
-		free(job);
+		free_job(job);
 	else
 		queue_job(job, now_ms() + retry_delay_ms(job->tries));
 }
@@ -210,14 +228,15 @@ run_job(Job *job, CURL *curl)
 		free(job);
 		return;
 	}
-	book_bulk(job->bulk);
+	if (job->bulk != NULL)
+		book_bulk(job->bulk);
 	if (conf.notice_base_url != NULL)
 	{
 		try_notice(job, curl);
 		return;
 	}
 	hold_bulk_noticed(job->bulk);
-	free(job);
+	free_job(job);
 }
 
 /* Takes the job that is due first, or tells when that will be. */
@@ -292,6 +311,6 @@ payroll_stop(void)
 		Job *job = jobs;
 
 		jobs = job->next;
-		free(job);
+		free_job(job);
 	}
 }

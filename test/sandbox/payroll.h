@@ -17,6 +17,8 @@ extern void payroll_recover(void);
 /* Books after delay_ms; a negative delay queues nothing: the transfer stays pending until a restart. */
 extern void payroll_single(Entry *entry, int delay_ms);
 extern void payroll_bulk(Bulk *bulk, int delay_ms);
+/* Sends this notice, of a bulk that was not taken, after delay_ms; notice is stolen. A kill forgets it. */
+extern void payroll_denial(json_t *notice, int delay_ms);
 /* Sends the notice of a booked bulk (again), now. */
 extern void payroll_notice(Bulk *bulk);
 

@@ -140,6 +140,23 @@ reset_connection(Request *request)
 	return MHD_NO;
 }
 
+/* What the request said of itself, so that nothing but the digits of the code tells that the answer is another's. */
+static json_t *
+repeated_fields(const Request *request)
+{
+	static const char *const names[] = {
+		"partnerReferenceNo",	  "partnerBulkId",		  "amount",
+		"sourceAccountNo",		  "beneficiaryAccountNo", "beneficiaryBankCode",
+		"beneficiaryAccountName", "transactionDate"};
+	json_t *fields = json_pack("{s:s, s:s}", "referenceNo", "999900000001", "bulkId", "B9999");
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (json_object_get(request->root, names[i]) != NULL)
+			json_object_set(fields, names[i], json_object_get(request->root, names[i]));
+	return fields;
+}
+
 /* Replaces the answer by what an error or answer fault says. */
 static void
 replace_answer(Request *request)
@@ -159,7 +176,9 @@ replace_answer(Request *request)
 		snprintf(request->response_code, sizeof(request->response_code), "raw");
 		return;
 	}
-	answer(request, fault->http, code, fault->message[0] == '\0' ? NULL : fault->message, NULL);
+	answer_as(request, fault->service_digits > 0 ? fault->service_digits : request->service, fault->http,
+			  code, fault->message[0] == '\0' ? NULL : fault->message,
+			  fault->service_digits > 0 ? repeated_fields(request) : NULL);
 }
 
 static enum MHD_Result
@@ -192,7 +211,7 @@ reply_give(Request *request)
 	FaultKind kind = request->fault.kind;
 	struct MHD_Response *response;
 
-	if (request->gone || kind == FAULT_RESET_BEFORE || kind == FAULT_RESET_AFTER)
+	if (request->gone || kind == FAULT_RESET_BEFORE || kind == FAULT_RESET_AFTER || kind == FAULT_DENY_LATER)
 	{
 		log_answer(request, 0);
 		return request->gone ? MHD_NO : reset_connection(request);

@@ -59,6 +59,7 @@ typedef struct LogLine
 {
 	uint64_t serial;
 	int64_t at_ms;
+	int64_t arrived_ms;
 	int http; /* 0 = not answered (yet) */
 	int items;
 	char response_code[16];
@@ -102,13 +103,19 @@ answer_text(int http, int code)
 void
 answer(Request *request, int http, int code, const char *detail, json_t *fields)
 {
+	answer_as(request, request->service, http, code, detail, fields);
+}
+
+void
+answer_as(Request *request, int service, int http, int code, const char *detail, json_t *fields)
+{
 	char message[151];
 	json_t *envelope;
 
 	snprintf(message, sizeof(message), "%s%s%s", answer_text(http, code), detail == NULL ? "" : " ",
 			 detail == NULL ? "" : detail);
 	snprintf(request->response_code, sizeof(request->response_code), "%03d%02d%02d", http % 1000,
-			 request->service % 100, code % 100);
+			 service % 100, code % 100);
 	envelope = json_pack("{s:s, s:s}", "responseCode", request->response_code, "responseMessage", message);
 	if (envelope == NULL)
 		envelope = json_pack("{s:s, s:s}", "responseCode", request->response_code, "responseMessage",
@@ -165,6 +172,7 @@ request_log(Request *request)
 	memset(line, 0, sizeof(*line));
 	line->serial = request->log_serial = ++log->count;
 	line->at_ms = now_ms();
+	line->arrived_ms = request->arrived_ms;
 	copy_text(line->path, sizeof(line->path), request->path);
 	copy_text(line->external_id, sizeof(line->external_id), request_header(request, "X-EXTERNAL-ID"));
 	for (i = 0; i < 3; i++)
@@ -209,8 +217,9 @@ report_log(const Log *log, json_t *rows, uint64_t *count, int64_t *last_at_ms)
 		time_format(at, line->at_ms);
 		if (line->at_ms > *last_at_ms)
 			*last_at_ms = line->at_ms;
-		json_array_append_new(rows, json_pack("{s:s, s:I, s:i, s:s, s:s, s:i, s:s, s:s, s:i}", "at", at,
-											  "at_ms", (json_int_t) line->at_ms, "service", log->service,
+		json_array_append_new(rows, json_pack("{s:s, s:I, s:I, s:i, s:s, s:s, s:i, s:s, s:s, s:i}", "at", at,
+											  "at_ms", (json_int_t) line->at_ms, "arrived_ms",
+											  (json_int_t) line->arrived_ms, "service", log->service,
 											  "external_id", line->external_id, "path", line->path, "http",
 											  line->http, "response_code", line->response_code,
 											  line->is_bulk ? "partner_bulk_id" : "partner_reference_no",

@@ -34,6 +34,7 @@ typedef struct Request
 	char merchant_id[64];
 	Phase phase;
 	FaultHit fault;
+	int64_t arrived_ms; /* when its first line was read */
 	/* the answer */
 	int http;
 	char response_code[16];
@@ -56,6 +57,8 @@ extern const char *request_header(const Request *request, const char *name);
 
 /* Answers with the SNAP envelope; detail is added to the message (may be NULL), fields (may be NULL) is stolen. */
 extern void answer(Request *request, int http, int code, const char *detail, json_t *fields);
+/* The same under the digits of another service. */
+extern void answer_as(Request *request, int service, int http, int code, const char *detail, json_t *fields);
 extern const char *answer_text(int http, int code);
 
 /* The request log: the last 1000 per service. All under the state lock. */

@@ -204,6 +204,39 @@ snap transfer-interbank-bulk "$(bulk B2 "$(item I4 1.00 5345000060),$(item I5 1.
 check "the notice was first" $((BEFORE + 1)) "$(ls "$DIR"/notice.* | wc -l)"
 status I5 20; has "item failed on demand" '"previousResponseCode":"4032003"' "$REPLY_TEXT"
 
+# the digits of another service
+control POST /fault '{"service":"18","kind":"answer","http":200,"code":"00","service_digits":"16","count":1}' >/dev/null
+snap transfer-interbank "$(single R13 10.00 5345000060)"; check "another service's success" 2001600 "$CODE"
+has "it names the order" '"partnerReferenceNo":"R13"' "$REPLY_TEXT"; has "and the amount" '"value":"10.00"' "$REPLY_TEXT"
+status R13; check "nothing booked for it" 4043601 "$CODE"
+control POST /fault '{"service":"20","kind":"answer","http":404,"code":"11","service_digits":"36","after_booking":true,"count":1}' >/dev/null
+snap transfer-interbank-bulk "$(bulk B2d "$(item I4d 1.00 5345000060)")"; check "another service's refusal" 4043611 "$CODE"
+wait_for "the booking behind it" "status I4d 20; grep -q '\"latestTransactionStatus\":\"00\"' <<<\"\$REPLY_TEXT\"" && PASSED=$((PASSED + 1))
+has "of an answer only" 'service_digits' "$(control POST /fault '{"service":"18","kind":"reset_after","service_digits":"16"}')"
+
+# a denial that comes later: of the first sending, while the second is taken
+has "of bulks only" 'only service 20' "$(control POST /fault '{"service":"18","kind":"deny_later"}')"
+control POST /fault '{"service":"20","kind":"deny_later","delay_ms":400,"count":2}' >/dev/null
+NOW_MS=$(date +%s%3N)
+snap transfer-interbank-bulk "$(bulk BD "$(item ID1 100.00 5345000060),$(item ID2 50.00 8812345)")"; check "reset" 56 "$RESULT"
+status ID1 20; check "not taken" 4043601 "$CODE"
+ARRIVED=$(grep '"event":"arrived"' "$DIR/journal" | tail -1 | sed -E 's/.*"arrived_ms":([0-9]+).*/\1/')
+check "the journal tells when it came" 1 "$((ARRIVED >= NOW_MS && ARRIVED <= $(date +%s%3N)))"
+has "the report too" "\"arrived_ms\":$ARRIVED,\"service\":20" "$(control GET '/requests?service=20')"
+control DELETE /fault >/dev/null
+snap transfer-interbank-bulk "$(bulk BD "$(item ID1 100.00 5345000060),$(item ID2 50.00 8812345)")"; check "the same bulk again" 2002000 "$CODE"
+OWN_ID=$(sed -E 's/.*"bulkId":"([^"]+)".*/\1/' <<<"$REPLY_TEXT")
+denial() { grep -lE '"partnerBulkId":"BD".*"ID1","responseCode":"4040011".*"value":"100.00".*"beneficiaryAccountNo":"5345000060".*"ID2","responseCode":"4040011"' "$DIR"/notice.*; }
+wait_for "the denial" "denial >/dev/null" && {
+	FILE=$(denial | head -1)
+	HEAD=$(sed '/^\r*$/,$d' "$FILE" | tr -d '\r'); BODY=$(sed '1,/^\r*$/d' "$FILE")
+	check "its signature" "$(hmac $SECRET POST /snap/BANK1/v1.0/transfer-interbank-bulk/notify NTOKEN "$BODY" "$(header x-timestamp)")" "$(header x-signature)"
+	check "its own bulkId" 0 "$(grep -c "$OWN_ID" <<<"$BODY")"
+}
+status ID2 20; has "paid all the same" '"latestTransactionStatus":"00"' "$REPLY_TEXT"
+control POST /fault '{"service":"20","kind":"deny_later","count":1}' >/dev/null
+snap transfer-interbank-bulk "$(bulk BE "$(item ID1 100.00 5345000060),$(item ID3 50.00 8812345)")"; check "what is booked is not denied" 2002000 "$CODE"
+
 # hanging, leaving and release
 control POST /fault '{"service":"11","kind":"hang"}' >/dev/null
 for i in $(seq 60); do

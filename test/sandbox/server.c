@@ -59,6 +59,7 @@ on_target(void *cls, const char *uri, struct MHD_Connection *connection)
 	(void) cls;
 	(void) connection;
 	memset(request, 0, sizeof(*request));
+	request->arrived_ms = now_ms();
 	request->uri = xstrdup(uri);
 	if (path_size >= sizeof(request->path))
 		path_size = sizeof(request->path) - 1;
@@ -97,6 +98,23 @@ route(Request *request)
 	}
 }
 
+static bool
+is_order(const Request *request)
+{
+	return request->service == 17 || request->service == 18 || request->service == 20;
+}
+
+/* Whatever becomes of an order, the journal says when it came. */
+static void
+note_arrival(const Request *request)
+{
+	const char *external_id = request_header(request, "X-EXTERNAL-ID");
+
+	journal_add("arrived", json_pack("{s:i, s:s, s:I}", "service", request->service, "external_id",
+									 external_id == NULL ? "" : external_id, "arrived_ms",
+									 (json_int_t) request->arrived_ms));
+}
+
 /* The request is whole: find out what it is, note it, and choose its faults. Returns the delay before processing. */
 static int64_t
 begin(Request *request)
@@ -113,6 +131,8 @@ begin(Request *request)
 		subject.merchant_id = request->merchant_id;
 	state_lock();
 	request_log(request);
+	if (is_order(request))
+		note_arrival(request);
 	delay = fault_pick(FAULT_BIT(FAULT_DELAY), &subject);
 	request->fault = fault_pick(FAULTS_REQUEST, &subject);
 	state_unlock();
@@ -135,6 +155,8 @@ process(Request *request)
 
 	if (fault->kind == FAULT_ERROR_BEFORE || fault->kind == FAULT_RESET_BEFORE ||
 		(fault->kind == FAULT_ANSWER && !fault->after_booking))
+		return;
+	if (fault->kind == FAULT_DENY_LATER && bank_bulk_deny(request))
 		return;
 	if (request->body.size >= BODY_BYTES_MAX)
 		answer(request, 413, 0, NULL, NULL);
@@ -159,7 +181,7 @@ process_and_hold(Request *request)
 		dropped = !(held = hold_request(request, fault->delay_ms, request->waits_for));
 	else if (fault->kind == FAULT_HANG && fault->after_booking)
 		dropped = !(held = hold_request(request, -1, NULL));
-	else if (fault->delay_ms > 0 && fault->kind != FAULT_PENDING)
+	else if (fault->delay_ms > 0 && fault->kind != FAULT_PENDING && fault->kind != FAULT_DENY_LATER)
 		dropped = !(held = hold_request(request, fault->delay_ms, NULL));
 	if (dropped)
 		request->gone = true;
