@@ -224,12 +224,13 @@ test-long:
 sanitize:
 	@$(ENTER) --packages sanitize test/tools/sanitize.sh
 
-# SECONDS=60 SEED=1: how long, and which of the campaigns.
+# SECONDS=60 SEED=1: how long, and which of the campaigns. CAMPAIGN="--async --forgetful": see test/simulate/README.md.
 crashtest:
 	@SECONDS_TO_RUN=$(SECONDS) SEED=$(SEED) $(ENTER) test/simulate/crashtest.sh
 
+# FAULT="gate_not_asked ...": some of them.
 crashtest-selfcheck:
-	@SECONDS_TO_RUN=$(SECONDS) SEED=$(SEED) $(ENTER) test/simulate/crashtest.sh --selfcheck
+	@SECONDS_TO_RUN=$(SECONDS) SEED=$(SEED) $(ENTER) test/simulate/crashtest.sh --selfcheck $(FAULT)
 
 # SECONDS=60 for each target; TARGET="answer url code token sign items notice text sqlsmith": some of them.
 fuzz:

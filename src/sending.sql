@@ -175,7 +175,7 @@ begin
 	select * into strict c from payout.channel q where q.channel_id = b.channel_id;
 	select a.response_code into code
 	from payout.attempt a
-	where a.channel_id = b.channel_id and a.batch_id = b.batch_id and a.outcome in ('unknown', 'no') and payout.snap_item_class(a.response_code) = 'fail'
+	where a.channel_id = b.channel_id and a.batch_id = b.batch_id and a.outcome in ('unknown', 'no') and payout.snap_item_class(overlay(a.response_code placing '00' from 4 for 2)) = 'fail'
 	group by a.response_code having count(*) >= 2 limit 1;
 	if code is not null then
 		return format('not found at the bank, which answered %s each time it was sent: it refuses this order, though not by the rules', code);

@@ -190,7 +190,8 @@ external_id_fits(Request *request)
 		answer(request, 400, 1, "X-EXTERNAL-ID", NULL);
 		return false;
 	}
-	if (!books_use_external_id(request_header(request, "X-PARTNER-ID"), id, request->service))
+	if (!books_use_external_id(request_header(request, "X-PARTNER-ID"), id, request->service,
+							   request->arrived_ms))
 	{
 		answer(request, 409, 0, NULL, NULL);
 		return false;

@@ -12,6 +12,9 @@
 #include "notice.h"
 #include "payroll.h"
 
+/* How long the answer to a bulk waits behind a notice that denies an earlier sending of it. */
+#define DENIAL_LEAD_MS 300
+
 static const Field bulk_fields[] = {{"customerReference", 30, FIELD_TEXT, true},
 									{"sourceAccountNo", 19, FIELD_TEXT, true},
 									{"transactionDate", 25, FIELD_DATE, true},
@@ -154,6 +157,8 @@ accept_bulk(Request *request, const Order *orders, int count)
 	payroll_bulk(bulk, request->fault.kind == FAULT_NOTICE_FIRST ? 0 : conf.payroll_delay_ms);
 	if (request->fault.kind == FAULT_NOTICE_FIRST)
 		request->waits_for = bulk;
+	if (partner_bulk_id[0] != '\0' && payroll_deny_now(partner_bulk_id))
+		request->fault.delay_ms += DENIAL_LEAD_MS;
 	answer_bulk(request, bulk);
 }
 

@@ -351,7 +351,7 @@ books_bulk_noticed(Bulk *bulk)
 }
 
 bool
-books_use_external_id(const char *partner_id, const char *external_id, int service)
+books_use_external_id(const char *partner_id, const char *external_id, int service, int64_t arrived_ms)
 {
 	char day[16];
 	char key[256];
@@ -361,8 +361,9 @@ books_use_external_id(const char *partner_id, const char *external_id, int servi
 	if (hash_get(external_ids, key) != NULL)
 		return false;
 	hash_put(external_ids, key, external_ids);
-	journal_add("external_id", json_pack("{s:s, s:s, s:s, s:i}", "day", day, "partner_id", partner_id,
-										 "external_id", external_id, "service", service));
+	journal_add("external_id",
+				json_pack("{s:s, s:s, s:s, s:i, s:I}", "day", day, "partner_id", partner_id, "external_id",
+						  external_id, "service", service, "arrived_ms", (json_int_t) arrived_ms));
 	return true;
 }
 

@@ -108,7 +108,8 @@ extern void books_bulk_booked(Bulk *bulk);
 extern void books_bulk_noticed(Bulk *bulk);
 
 /* False when the id was used today by this partner already; otherwise notes it. */
-extern bool books_use_external_id(const char *partner_id, const char *external_id, int service);
+extern bool books_use_external_id(const char *partner_id, const char *external_id, int service,
+								  int64_t arrived_ms);
 
 extern void books_set_account(const char *account_no, const char *name, const char *status);
 extern void books_set_float(const char *source_account_no, int64_t cents);

@@ -37,6 +37,7 @@ typedef struct Job
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static Job *jobs;
+static Job *denials; /* not due yet: each waits until its bulk comes again */
 static bool stopping;
 static pthread_t threads[THREADS];
 
@@ -82,7 +83,34 @@ payroll_denial(json_t *notice, int delay_ms)
 	Job *job = new_job(NULL, NULL);
 
 	job->denial = notice;
-	queue_job(job, now_ms() + delay_ms);
+	if (delay_ms >= 0)
+	{
+		queue_job(job, now_ms() + delay_ms);
+		return;
+	}
+	pthread_mutex_lock(&lock);
+	job->next = denials;
+	denials = job;
+	pthread_mutex_unlock(&lock);
+}
+
+bool
+payroll_deny_now(const char *partner_bulk_id)
+{
+	Job **place = &denials;
+	Job *job;
+
+	pthread_mutex_lock(&lock);
+	while (*place != NULL && strcmp(json_string_value(json_object_get((*place)->denial, "partnerBulkId")),
+									partner_bulk_id) != 0)
+		place = &(*place)->next;
+	job = *place;
+	if (job != NULL)
+		*place = job->next;
+	pthread_mutex_unlock(&lock);
+	if (job != NULL)
+		queue_job(job, now_ms());
+	return job != NULL;
 }
 
 void
@@ -161,6 +189,18 @@ free_job(Job *job)
 {
 	json_decref(job->denial);
 	free(job);
+}
+
+static void
+free_jobs(Job *job)
+{
+	while (job != NULL)
+	{
+		Job *next = job->next;
+
+		free_job(job);
+		job = next;
+	}
 }
 
 static int64_t
@@ -306,11 +346,7 @@ payroll_stop(void)
 	pthread_mutex_unlock(&lock);
 	for (i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
-	while (jobs != NULL)
-	{
-		Job *job = jobs;
-
-		jobs = job->next;
-		free_job(job);
-	}
+	free_jobs(jobs);
+	free_jobs(denials);
+	jobs = denials = NULL;
 }

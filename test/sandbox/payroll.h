@@ -17,8 +17,13 @@ extern void payroll_recover(void);
 /* Books after delay_ms; a negative delay queues nothing: the transfer stays pending until a restart. */
 extern void payroll_single(Entry *entry, int delay_ms);
 extern void payroll_bulk(Bulk *bulk, int delay_ms);
-/* Sends this notice, of a bulk that was not taken, after delay_ms; notice is stolen. A kill forgets it. */
+/*
+ * Sends this notice, of a bulk that was not taken, after delay_ms; negative = when payroll_deny_now() says that the same bulk
+ * has come again. notice is stolen. A kill forgets it.
+ */
 extern void payroll_denial(json_t *notice, int delay_ms);
+/* Whether there was such a notice of the bulk. */
+extern bool payroll_deny_now(const char *partner_bulk_id);
 /* Sends the notice of a booked bulk (again), now. */
 extern void payroll_notice(Bulk *bulk);
 

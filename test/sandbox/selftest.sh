@@ -233,6 +233,10 @@ wait_for "the denial" "denial >/dev/null" && {
 	check "its signature" "$(hmac $SECRET POST /snap/BANK1/v1.0/transfer-interbank-bulk/notify NTOKEN "$BODY" "$(header x-timestamp)")" "$(header x-signature)"
 	check "its own bulkId" 0 "$(grep -c "$OWN_ID" <<<"$BODY")"
 }
+control POST /fault '{"service":"20","kind":"deny_later","delay_ms":-1,"count":1}' >/dev/null
+snap transfer-interbank-bulk "$(bulk BF "$(item IF1 100.00 5345000060)")"; check "reset again" 56 "$RESULT"
+snap transfer-interbank-bulk "$(bulk BF "$(item IF1 100.00 5345000060)")"; check "taken as it comes again" 2002000 "$CODE"
+check "denied before that answer" 1 "$(grep -lE '"partnerBulkId":"BF".*"IF1","responseCode":"4040011"' "$DIR"/notice.* | wc -l)"
 status ID2 20; has "paid all the same" '"latestTransactionStatus":"00"' "$REPLY_TEXT"
 control POST /fault '{"service":"20","kind":"deny_later","count":1}' >/dev/null
 snap transfer-interbank-bulk "$(bulk BE "$(item ID1 100.00 5345000060),$(item ID3 50.00 8812345)")"; check "what is booked is not denied" 2002000 "$CODE"

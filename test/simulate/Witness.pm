@@ -8,7 +8,8 @@ use JSON::PP ();
 
 my $json = JSON::PP->new->utf8;
 
-# server: a code reference that answers rows of a query; journal: the bank's file; logs: the clients' files.
+# server: a code reference that answers rows of a query; journal: the bank's file; logs: the clients' files; stops and tails:
+# the saboteur's, see there.
 sub new
 {
 	my ($class, %given) = @_;
@@ -39,6 +40,22 @@ sub lines
 	return @found;
 }
 
+# Orders that left before a stop may be read a little later.
+my $stop_slack_ms = 300;
+
+sub within
+{
+	my ($ms, $from, $to) = @_;
+	return defined $ms && $ms >= $from && $ms <= $to;
+}
+
+# Whether something happened in the last seconds of a primary that its standby never got.
+sub in_lost_tail
+{
+	my ($self, $ms) = @_;
+	return grep { within($ms, @$_) } @{ $self->{tails} || [] };
+}
+
 # The extension's book, by TXID and by the clients' keys.
 sub read_server
 {
@@ -61,18 +78,24 @@ sub read_server
 sub compare_bank
 {
 	my ($self) = @_;
-	my (%times, %amount);
+	my (%times, %amount, %in_tail);
+	my @requests = lines($self->{journal}, qr/"event":"external_id"/);
+	my %arrived = map { $_->{external_id} => $_->{arrived_ms} } @requests;
 	for my $row (lines($self->{journal}, qr/"event":"paid"/))
 	{
 		$times{ $row->{partner_reference_no} }++;
 		$amount{ $row->{partner_reference_no} } = $row->{amount} + 0;
+		$in_tail{ $row->{partner_reference_no} }++ if $self->in_lost_tail($arrived{ $row->{external_id} });
 	}
 	for my $txid (sort keys %times)
 	{
 		my $p = $self->{payout}{$txid};
 		$self->count('paid_twice', "the bank paid $txid $times{$txid} times") if $times{$txid} > 1;
+		# Sent in a lost tail, and our book never came to sending it.
+		next if ($in_tail{$txid} || 0) == $times{$txid} && (!$p || $p->{state} =~ /^(registered|scheduled|rejected|cancelled)$/) && !$self->{was}{$txid}{dispatching};
 		if (!$p) { $self->count('lost', "the bank paid $txid, which is not in our book") }
 		elsif ($p->{state} !~ /^(paid|returned|disputed)$/) { $self->count('lost', "the bank paid $txid, our book says $p->{state}") }
+		elsif ($self->{was}{$txid}{failed}) { $self->count('lost', "the bank paid $txid, whose money was given back before: it is $p->{state}") }
 		elsif ($p->{amount} != $amount{$txid}) { $self->count('lost', "the bank paid $amount{$txid} for $txid, our book says $p->{amount}") }
 	}
 	for my $p (grep { $_->{kind} eq 'disbursement' && $_->{state} eq 'paid' } values %{ $self->{payout} })
@@ -80,11 +103,24 @@ sub compare_bank
 		$self->count('lost', "our book says that $p->{txid} is paid, the bank did not pay it") if !$times{ $p->{txid} };
 	}
 	# Save before send: whatever reached the bank has its attempt in our book.
-	for my $row (lines($self->{journal}, qr/"event":"external_id"/))
+	for my $row (@requests)
 	{
+		next if $self->in_lost_tail($row->{arrived_ms});
 		$self->count('lost', "the bank was sent request $row->{external_id}, of which our book knows nothing") if !$self->{external}{ $row->{external_id} };
 	}
 	$self->{paid} = grep { $_->{state} eq 'paid' } values %{ $self->{payout} };
+}
+
+# While an operator had stopped it, nothing was ordered.
+sub compare_stops
+{
+	my ($self) = @_;
+	for my $row (lines($self->{journal}, qr/"event":"arrived"/))
+	{
+		my $at = $row->{arrived_ms};
+		my ($stop) = grep { within($at, $_->[0] + $stop_slack_ms, $_->[1]) } @{ $self->{stops} || [] } or next;
+		$self->count('told_wrong', sprintf 'sending was stopped, an order (%d, %s) came %d ms later', $row->{service}, $row->{external_id}, $at - $stop->[0]);
+	}
 }
 
 # Every answer that a client was given must be true for ever.
@@ -103,6 +139,7 @@ sub compare_clients
 		for my $told (lines($path, qr/"result":\s*"ok"/))
 		{
 			my $check = $check{ $told->{op} } or next;
+			next if $self->in_lost_tail($told->{t});
 			$check->($self, $told);
 		}
 	}
@@ -181,6 +218,7 @@ sub compare
 	my ($self) = @_;
 	$self->read_server;
 	$self->compare_bank;
+	$self->compare_stops;
 	$self->compare_clients;
 	$self->compare_ledger;
 	$self->find_stuck;

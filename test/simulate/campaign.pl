@@ -2,6 +2,11 @@
 # must agree: ours, the bank's, and what the clients were told. Prints one line of counters; exit 1 when one is not zero.
 #
 # usage: campaign.pl [--seconds N] [--seed N] [--clients N] [--no-standby] [--sync-off] [--mutation NAME] [--verbose]
+#                    [--sync | --async] [--forgetful | --remembering] [--without ACT,...] [--often ACT,...]
+#
+# Primaries are lost to synchronous and asynchronous standbys in turn; --sync, --async: to those alone. The bank forgets the
+# references that it was sent until half of the time is over; --forgetful: always, --remembering: never. ACT: of Saboteur.pm,
+# not done, or half of all that is done.
 #
 # The seed decides what the clients ask and what is broken in which order; the moments depend on the machine as well.
 use strict;
@@ -10,6 +15,7 @@ use lib 'test/t/lib', 'test/simulate';
 use IO::Handle ();
 use Getopt::Long qw(GetOptions);
 use IPC::Run ();
+use Operator;
 use PayoutTest;
 use Saboteur;
 use Test::More;
@@ -25,7 +31,10 @@ $SIG{$_} = sub { exit 130 } for qw(INT TERM HUP);
 
 Test::More->builder->no_ending(1);
 my %option = (seconds => 60, seed => 1, clients => 6, standby => 1);
-GetOptions(\%option, 'seconds=i', 'seed=i', 'clients=i', 'standby!', 'sync-off', 'mutation=s', 'verbose') or exit 2;
+GetOptions(\%option, 'seconds=i', 'seed=i', 'clients=i', 'standby!', 'sync-off', 'mutation=s', 'verbose', 'sync', 'async', 'forgetful',
+	'remembering', 'without=s', 'often=s') or exit 2;
+my %acts = map { $_ => [ split /,/, $option{$_} || '' ] } qw(without often);
+for my $name (map { @$_ } values %acts) { die "no such act: $name\n" if !grep { $_ eq $name } Saboteur::names() }
 srand $option{seed};
 
 my $merchants = 20;
@@ -39,14 +48,18 @@ my %mutations = (
 	refund_on_suspect => "update payout.allowed_move set money = 'refund' where kind = 'disbursement' and to_state = 'suspect'",
 	skip_fence => 'create function public.forget() returns trigger language plpgsql as $$ begin new.was_unknown := false; return new; end $$;
 		create trigger forget before update on payout.batch for each row execute function public.forget()',
-	forget_idempotency_key => '', credit_before_commit => '');
+	forget_idempotency_key => '', credit_before_commit => '', gate_not_asked => '', service_digits_ignored => '',
+	believe_early => "create or replace function payout.denial_counts(p payout.payout, p_asked_attempt_id uuid, p_asked_at timestamptz) returns boolean
+		language sql as 'select true'",
+	lost_tail_unasked => "create or replace function payout.asks_first(p_registered_at timestamptz) returns boolean language sql as 'select false'");
 die "no such mutation: $option{mutation}\n" if $option{mutation} && !exists $mutations{ $option{mutation} };
 
 my $t = PayoutTest->new(
 	# the log is kept for a standby that was just made: a fast machine writes and removes several segments while it starts
 	conf => [ 'wal_keep_size = 1GB', 'log_statement = none', 'max_connections = 60', 'max_wal_senders = 5', 'payout.token_ttl = 2h', 'payout.reservation_ttl = 10min', 'payout.token_tries = 1000' ],
 	# the bank has our money's worth: an empty float would only stop everything
-	sandbox => { source_accounts => { '888801000157508' => '999999999999.00' }, webhook_secrets => { map { $_ => 'whsec_' . PayoutTest::webhook_key() } 'MERCHANT01', 'MERCHANT02', @ids }, seed => $option{seed} },
+	sandbox => { source_accounts => { '888801000157508' => '999999999999.00' }, webhook_secrets => { map { $_ => 'whsec_' . PayoutTest::webhook_key() } 'MERCHANT01', 'MERCHANT02', @ids }, seed => $option{seed},
+		$option{remembering} ? () : (forget_references => JSON::PP::true) },
 	channel => { not_found_grace_s => 1, not_found_count => 2, batch_size_max => 20, linger_ms => 20, request_timeout_ms => 2000, status_delay_s => 0 });
 my $crash_file = "$t->{dir}/crash";
 my $conninfo_file = "$t->{dir}/conninfo";
@@ -54,7 +67,8 @@ my $log_dir = "$t->{dir}/told";
 mkdir $log_dir or die $!;
 my @points = sort { $a cmp $b } keys %{ { map { $_ => 1 } map { PayoutTest::slurp($_) =~ /\bcrash_point\("(\w+)"\)/g } glob 'src/*.c' } };
 my $saboteur = Saboteur->new(test => $t, began => time, screen => $option{verbose} ? $screen : undef, points => \@points, crash_file => $crash_file,
-	conninfo_file => $conninfo_file);
+	conninfo_file => $conninfo_file, %acts);
+my $operator = Operator->new(test => $t, rows => \&rows);
 
 sub rows { return map { [ split /\|/, $_, -1 ] } split /\n/, $saboteur->insist($_[0]) }
 
@@ -72,8 +86,18 @@ sub prepare
 	$t->sql("select payout.alter_cvs(c, '{\"token_tries\": 100000}') from unnest('{STORE1,STORE2}'::text[]) c");
 	$t->sql("insert into payout.retry_policy (lane, source, base_ms, max_ms, tries_max)
 		select lane, 'operator', 50, 1000, tries_max from payout.retry_policy where source = 'shipped'");
-	$t->sql($mutations{ $option{mutation} }) if $option{mutation} && $mutations{ $option{mutation} };
+	plant($mutations{ $option{mutation} }) if $option{mutation};
+	$saboteur->tell_memory($option{remembering} ? '31536000' : 'null');
 	PayoutTest::write_file($conninfo_file, $t->{node}->connstr('app') . "\n");
+}
+
+# A function that has other arguments by now would stand beside the fault, and be called.
+sub plant
+{
+	my ($sql) = @_;
+	$t->sql($sql);
+	my ($function) = $sql =~ /replace function payout\.(\w+)/ or return;
+	die "payout.$function has other arguments\n" if $t->sql("select count(*) from pg_proc where proname = '$function'") > 1;
 }
 
 sub start_clients
@@ -99,7 +123,8 @@ sub stop_clients
 	print $screen "$_\n" for @strange > 20 ? @strange[ 0 .. 19 ] : @strange;
 }
 
-# Everything that can end by itself ends: schedules and tokens become due, the bank answers, messages are delivered.
+# Everything that can end by itself ends: schedules and tokens become due, the bank answers, messages are delivered. What
+# waits for a person the operator decides.
 sub drain
 {
 	$saboteur->clock_advanced(2 * 86400);
@@ -110,7 +135,7 @@ sub drain
 	my ($least, $ends) = (1e9, time + 60);
 	while (time < $ends)
 	{
-		my $left = $saboteur->insist("select ($open) + (select count(*) from payout.notification where delivered_at is null and given_up_at is null)
+		my $left = $operator->decide + $saboteur->insist("select ($open) + (select count(*) from payout.notification where delivered_at is null and given_up_at is null)
 			+ (select count(*) from payout.attempt where outcome is null)");
 		last if $left == 0;
 		($least, $ends) = ($left, time + 60) if $left < $least;
@@ -125,7 +150,9 @@ sub drain
 prepare();
 my $clients = start_clients();
 my $ends = time + $option{seconds};
-my $primary_lost_at = time + 10 + rand 20;
+my $remembers_at = $option{forgetful} || $option{remembering} ? undef : time + $option{seconds} / 2;
+my $primary_lost_at = time + 5 + rand 10;
+my @losses = $option{sync} ? 'primary_lost' : $option{async} ? 'primary_lost_async' : qw(primary_lost_async primary_lost);
 my %miscounted;	# a crash forgets what shared memory counts, so that is compared with the tables all the while
 while (time < $ends)
 {
@@ -134,8 +161,14 @@ while (time < $ends)
 	$clients->{handle}->pump_nb;
 	if ($option{standby} && time > $primary_lost_at)
 	{
-		$saboteur->act('primary_lost');
-		$primary_lost_at = time + 30 + rand 60;
+		push @losses, shift @losses;
+		$saboteur->act($losses[-1]);
+		$primary_lost_at = time + 10 + rand 25;
+	}
+	if (defined $remembers_at && time > $remembers_at)
+	{
+		$saboteur->act('bank_remembers');
+		undef $remembers_at;
 	}
 	$miscounted{ $_->[1] } ||= $_->[2] for rows('select check_name, merchant_id, detail from payout.verify_escrow()');
 	$saboteur->act;
@@ -144,7 +177,8 @@ stop_clients($clients);
 $saboteur->rest;
 drain();
 
-my $witness = Witness->new(server => \&rows, journal => "$t->{dir}/journal", logs => [ glob "$log_dir/client_*.log" ]);
+my $witness = Witness->new(server => \&rows, journal => "$t->{dir}/journal", logs => [ glob "$log_dir/client_*.log" ],
+	stops => $saboteur->{stops}, tails => $saboteur->{tails});
 my $counters = $witness->compare;
 $witness->count('unbalanced', "shared memory, $_: $miscounted{$_}") for sort keys %miscounted;
 print $screen "  $_\n" for @{ $witness->{named} };
