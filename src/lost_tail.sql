@@ -90,7 +90,7 @@ declare
 begin
 	select * into strict c from payout.channel q where q.channel_id = p_channel_id;
 	with due as materialized (
-		select q.merchant_id, q.txid, q.method, q.amount, q.registered_at
+		select q.merchant_id, q.txid, q.method, q.amount, q.source_account_no, q.registered_at
 		from payout.payout q
 		where q.channel_id = p_channel_id and q.dispatch_due_at <= (select payout.clock()) and q.state = 'approved'
 		and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'dispatch'))
@@ -102,7 +102,7 @@ begin
 		insert into payout.batch (channel_id, batch_id, service, state, source_account_no, transaction_date, item_count, total, sent_at, was_unknown, asked_since)
 		select p_channel_id, m.batch_id,
 			case when m.method = 'overbooking' then 17 when payout.option_text('channel', c.options, 'mode') = 'bulk' then 20 else 18 end, 'unknown',
-			coalesce(c.options ->> 'source_account_no', ''), date_trunc('second', clock_timestamp()), 1, m.amount, started, true, clock_timestamp()
+			m.source_account_no, date_trunc('second', clock_timestamp()), 1, m.amount, started, true, clock_timestamp()
 		from member m)
 	select array_agg(row(m.merchant_id, m.txid, 'approved', 'dispatching', m.batch_id, null, null, null, null, false)::payout.step),
 		array_agg(row(m.merchant_id, m.txid, 'dispatching', 'suspect', null, null, null,
