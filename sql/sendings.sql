@@ -13,7 +13,7 @@ create function test.lost(p_reference text) returns text language sql as $$ sele
 create function test.unknown(p_reference text, p_code text default null) returns boolean language sql as $$ select test.answer(p_reference, 'unknown', 'unknown', 200, p_code) $$;
 create function test.held(p_reference text) returns text language sql as $$ select h.lane || case when h.reason like '%reference_memory_s%' then ' memory' when h.reason like '%refuses this order%' then ' refused' else ' ' || h.reason end from payout.hold h where h.txid = test.txid(p_reference) $$;
 -- What the bank says by a notice, in this session.
-create function test.notice(p_status text, variadic p_references text[]) returns text language plpgsql as $$
+create function test.noticed(p_status text, variadic p_references text[]) returns text language plpgsql as $$
 begin
 	perform payout.believe(array_agg(row(p.merchant_id, p.txid, p_status, null, null, '4030005', null, 'notice')::payout.bank_word)) from unnest(p_references) r (r), test.payout(r.r) p;
 	return test.state(variadic p_references);
@@ -36,24 +36,24 @@ select test.inquire('SNDA3', 'not_found'), test.inquire('SNDA3', 'pending'), tes
 select test.inquire('SNDA3', 'not_found'), test.inquire('SNDA3', 'not_found'), test.send('SENCH'), test.answer('SNDA3', 'yes', 'ok'), test.state('SNDA3');
 -- each once at once, then with patience; a notice begins anew
 select test.inquire('SNDA4', 'pending'), (test.payout('SNDA4')).status_due_at <= payout.clock() as at_once, test.inquire('SNDA4', 'pending'), (test.payout('SNDA4')).status_due_at <= payout.clock() as at_once2;
-select test.notice('failed', 'SNDA4'), (test.payout('SNDA4')).status_due_at <= payout.clock() as at_once, test.inquire('SNDA4', 'failed'), (test.payout('SNDA4')).status_due_at <= payout.clock() as at_once2, test.inquire('SNDA4', 'refunded');
+select test.noticed('failed', 'SNDA4'), (test.payout('SNDA4')).status_due_at <= payout.clock() as at_once, test.inquire('SNDA4', 'failed'), (test.payout('SNDA4')).status_due_at <= payout.clock() as at_once2, test.inquire('SNDA4', 'refunded');
 
 -- a late notice of the first sending, while the second is out, after it ended, and after it was accepted
 select test.pay('SENDINGS01', 'SENBANK', 'SNDB' || i) from generate_series(1, 5) i;
 select test.send('SENCH', 100);
 select string_agg(test.unknown('SNDB' || i)::text, ' ') from generate_series(1, 5) i;
-select test.notice('failed', 'SNDB5');
+select test.noticed('failed', 'SNDB5');
 select string_agg(test.lost('SNDB' || i), ', ' order by i) from generate_series(1, 4) i;
-select test.send('SENCH', 100), test.notice('failed', 'SNDB1', 'SNDB2', 'SNDB3');
+select test.send('SENCH', 100), test.noticed('failed', 'SNDB1', 'SNDB2', 'SNDB3');
 select test.answer('SNDB1', 'yes', 'ok'), test.answer('SNDB2', 'yes', 'wait', 202, '2021800', true), test.unknown('SNDB3'), test.state('SNDB1', 'SNDB2', 'SNDB3');
-select test.notice('failed', 'SNDB1', 'SNDB2', 'SNDB3'), test.notice('canceled', 'SNDB2'), (test.payout('SNDB3')).status_due_at <= payout.clock() as at_once;
+select test.noticed('failed', 'SNDB1', 'SNDB2', 'SNDB3'), test.noticed('canceled', 'SNDB2'), (test.payout('SNDB3')).status_due_at <= payout.clock() as at_once;
 select test.inquire('SNDB1', 'failed'), test.inquire('SNDB1', 'paid'), test.inquire('SNDB2', 'paid'), test.inquire('SNDB3', 'not_found'), test.inquire('SNDB3', 'paid');
 -- an older snapshot may not see the sending that is out: a notice moves nothing in it
 select test.pay('SENDINGS01', 'SENBANK', 'SNDB6'), test.send('SENCH'), test.unknown('SNDB6');
 begin isolation level repeatable read;
-select test.notice('failed', 'SNDB6'), (test.payout('SNDB6')).status_due_at <= payout.clock() as at_once;
+select test.noticed('failed', 'SNDB6'), (test.payout('SNDB6')).status_due_at <= payout.clock() as at_once;
 commit;
-select test.notice('failed', 'SNDB6');
+select test.noticed('failed', 'SNDB6');
 -- what was in doubt and then did not leave is asked for anew, not sent again
 select test.answer('SNDB4', 'refused_for_now', 'auth', 401, '4011801'), test.state('SNDB4');
 select test.asked('SNDB4'), b.state, b.tries from payout.batch b where b.batch_id = (test.payout('SNDB4')).batch_id;
@@ -69,7 +69,7 @@ select test.lost('SNDB4'), test.send('SENCH'), test.answer('SNDB4', 'yes', 'ok')
 select payout.alter_channel('SENCH', '{"mode": "bulk"}') is distinct from null as altered;
 select test.pay('SENDINGS01', 'SENBANK', 'SNDC' || i) from generate_series(1, 2) i;
 select test.send('SENCH'), test.unknown('SNDC1'), test.lost('SNDC1'), test.lost('SNDC2'), test.send('SENCH'), test.unknown('SNDC1');
-select test.notice('failed', 'SNDC1', 'SNDC2');
+select test.noticed('failed', 'SNDC1', 'SNDC2');
 select test.inquire('SNDC1', 'failed'), test.inquire('SNDC1', 'failed'), test.inquire('SNDC2', 'not_found'), test.inquire('SNDC2', 'not_found'), test.inquire('SNDC2', 'not_found'), test.inquire('SNDC2', 'not_found'), test.send('SENCH');
 
 -- without the bank's word on how long it refuses a reference a person decides, on any member, for all of them

@@ -64,7 +64,8 @@ typedef struct GateCell
 typedef struct GateState
 {
 	LWLock *moving;						  /* shared: bytes move; exclusive: a stop is marked */
-	pg_atomic_uint64 configuration_stops; /* of databases and channels */
+	pg_atomic_uint64 stops;				  /* of any scope */
+	pg_atomic_uint64 configuration_stops; /* of databases, channels and merchants */
 	GateCell cells[GATE_CELLS];
 } GateState;
 
@@ -79,6 +80,7 @@ static bool marked = false;
 /* The worker. */
 static bool is_worker = false;
 static uint32 *seen = NULL; /* the counts at the last look */
+static uint64 stops_seen = UINT64_MAX;
 static uint64 configuration_seen = 0;
 static uint32 readings = 0; /* of the settings */
 static bool is_listed = false;
@@ -107,6 +109,7 @@ gate_shmem_init(void)
 	if (found)
 		return;
 	state->moving = &(GetNamedLWLockTranche("payout"))[3].lock;
+	pg_atomic_init_u64(&state->stops, 0);
 	pg_atomic_init_u64(&state->configuration_stops, 0);
 	for (int i = 0; i < GATE_CELLS; i++)
 	{
@@ -195,12 +198,13 @@ count_stops(void)
 {
 	if (marked && stops_configuration)
 		pg_atomic_fetch_add_u64(&state->configuration_stops, 1);
+	/* all are full barriers: nobody finds the mark gone and a count as it was */
 	for (int i = 0; i < stopped_count && marked; i++)
-	{
-		/* both are full barriers: nobody finds the mark gone and the count as it was */
 		pg_atomic_fetch_add_u32(&state->cells[stopped[i]].stops, 1);
+	if (marked)
+		pg_atomic_fetch_add_u64(&state->stops, 1);
+	for (int i = 0; i < stopped_count && marked; i++)
 		pg_atomic_fetch_sub_u32(&state->cells[stopped[i]].pending, 1);
-	}
 	stopped_count = 0;
 	stops_configuration = false;
 	marked = false;
@@ -261,9 +265,14 @@ gate_begin_worker(void)
 void
 gate_look(void)
 {
+	uint64 stops = pg_atomic_read_u64(&state->stops);
+
 	configuration_seen = pg_atomic_read_u64(&state->configuration_stops);
-	for (int i = 0; i < GATE_CELLS; i++)
+	pg_read_barrier();
+	/* Mostly nothing was stopped since. */
+	for (int i = 0; i < GATE_CELLS && stops != stops_seen; i++)
 		seen[i] = pg_atomic_read_u32(&state->cells[i].stops);
+	stops_seen = stops;
 	/* no read of a table comes before these */
 	pg_memory_barrier();
 }
