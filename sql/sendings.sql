@@ -82,7 +82,7 @@ select test.inquire('SNDD3', 'not_found'), (test.payout('SNDD3')).status_due_at 
 select check_name, detail from payout.verify();
 select batch_id as d from payout.payout where reference_no = 'SNDD2' \gset
 select state, reason from payout.resolve('SENDINGS01', test.txid('SNDD2'), 'dispatch', 'the bank knows nothing of it');
-select test.state('SNDD1', 'SNDD2', 'SNDD3'), count(*) as holds from payout.hold;
+select test.state('SNDD1', 'SNDD2', 'SNDD3'), count(*) as holds from payout.hold where merchant_id = 'SENDINGS01';
 select test.send('SENCH'), test.answer('SNDD1', 'yes', 'ok', 200, '2002000'), test.state('SNDD1', 'SNDD2', 'SNDD3'), (test.payout('SNDD3')).batch_id = :'d' as same_batch;
 select state from payout.resolve('SENDINGS01', test.txid('SNDD2'), 'dispatch', 'twice');
 -- not when one of them is known, or is being asked anew
