@@ -397,13 +397,10 @@ misfit_of(const BankOrder *order, const Jsonb *json)
 	const bool is_status = order->call == CALL_STATUS;
 	const bool is_bulk = order->call == CALL_BULK;
 	const char *reference = order->call == CALL_ACCOUNT_CHECK ? order->external_id : item->txid;
-	const char *service = is_status ? psprintf("%02d", order->original_service) : NULL;
 	const Echo echoes[] = {
 		{"partnerBulkId", NULL, is_bulk ? order->batch_id : NULL, false},
 		{"partnerReferenceNo", NULL, is_status || is_bulk ? NULL : reference, false},
 		{"originalPartnerReferenceNo", NULL, is_status ? reference : NULL, false},
-		{"originalExternalId", NULL, is_status ? order->original_external_id : NULL, false},
-		{"serviceCode", NULL, service, false},
 		{"beneficiaryAccountNo", NULL, is_bulk ? NULL : item->account_no, false},
 		{"amount", "value", is_bulk ? NULL : item->amount, true},
 		{"amount", "currency", is_bulk ? NULL : "IDR", false},
@@ -415,6 +412,20 @@ misfit_of(const BankOrder *order, const Jsonb *json)
 			return echoes[i].inner != NULL ? psprintf("%s.%s", echoes[i].name, echoes[i].inner)
 										   : echoes[i].name;
 	return NULL;
+}
+
+/*
+ * Whether the answer to a status inquiry speaks of another sending of the payout than was asked for. That it was paid, or is
+ * being paid, is true of the payout then as well; that it was not says nothing of the sending that was asked for.
+ */
+static bool
+is_of_other_sending(const BankOrder *order, const Jsonb *json)
+{
+	const char *service = psprintf("%02d", order->original_service);
+	const Echo external_id = {"originalExternalId", NULL, order->original_external_id, false};
+	const Echo service_code = {"serviceCode", NULL, service, false};
+
+	return order->call == CALL_STATUS && (!fits(json, &external_id) || !fits(json, &service_code));
 }
 
 static void
@@ -475,6 +486,13 @@ snap_read(const BankChannel *channel, const BankOrder *order, const HttpReply *r
 		answer->status = SNAP_STATUS_NOT_FOUND;
 	else if (answer->class == SNAP_OK || answer->class == SNAP_WAIT)
 		read_success(order, json, answer);
+	if (answer->status != SNAP_STATUS_PAID && answer->status != SNAP_STATUS_PENDING &&
+		is_of_other_sending(order, json))
+	{
+		answer->class = SNAP_UNKNOWN;
+		answer->status = SNAP_STATUS_UNKNOWN;
+		answer->excerpt = "the answer speaks of another sending, which was not paid";
+	}
 }
 
 const Protocol snap_protocol = {

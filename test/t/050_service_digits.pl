@@ -237,7 +237,8 @@ my %mine = (responseCode => '2003600', originalPartnerReferenceNo => $lost, orig
 my $sent = "select count(*) from payout.attempt where lane = 'dispatch'";
 my $orders = $t->sql($sent);
 for my $case ([ 'service 18', 'responseCode', responseCode => '2001800' ], [ 'service 00', 'responseCode', responseCode => '2000000' ], [ 'another reference', 'originalPartnerReferenceNo', originalPartnerReferenceNo => 'X' ],
-	[ 'another external id', 'originalExternalId', originalExternalId => '1' ], [ 'another service asked for', 'serviceCode', serviceCode => '17' ], [ 'another amount', 'amount.value', amount => { value => '10000.01' } ],
+	[ 'failed, of another sending', '', originalExternalId => '1', latestTransactionStatus => '06' ], [ 'not found, of another sending', '', originalExternalId => '1', latestTransactionStatus => '07' ],
+	[ 'canceled, of another service', '', serviceCode => '17', latestTransactionStatus => '05' ], [ 'another amount', 'amount.value', amount => { value => '10000.01' } ],
 	[ 'another currency', 'amount.currency', amount => { value => 10000, currency => 'SGD' } ], [ 'another account, failed', 'beneficiaryAccountNo', beneficiaryAccountNo => '1', latestTransactionStatus => '06' ],
 	[ 'not found of service 18', 'responseCode', status => 404, responseCode => '4041801' ], [ 'not found with letters', 'responseCode', status => 404, responseCode => '404xx01' ],
 	[ 'not found of another transfer', 'originalPartnerReferenceNo', status => 404, responseCode => '4043601', originalPartnerReferenceNo => 'X' ])
@@ -248,8 +249,12 @@ for my $case ([ 'service 18', 'responseCode', responseCode => '2001800' ], [ 'se
 	my $asked = $t->sql("select count(*) from payout.attempt where lane = 'check'");
 	$t->wait_sql("select count(*) >= $asked + 2 from payout.attempt where lane = 'check' and outcome is not null");
 	is($t->state($lost) . ' ' . ($t->sql($sent) - $orders), 'suspect 0', "status inquiry, $name: still in doubt, and not sent again");
-	$t->wait_sql("select outcome = 'unknown' and excerpt like '$member does not fit%' from payout.attempt where lane = 'check' and outcome is not null order by started_at desc limit 1");
+	my $words = $member ne '' ? "$member does not fit%" : '%of another sending%';
+	$t->wait_sql("select outcome = 'unknown' and excerpt like '$words' from payout.attempt where lane = 'check' and outcome is not null order by started_at desc limit 1");
 }
+# That another sending of it is being paid is true of the payout.
+lie(36 => [ 200, { '=' => JSON::PP::encode_json({ %mine, originalExternalId => '1', latestTransactionStatus => '03' }) } ]);
+$t->wait_sql("select outcome = 'yes' and answer = 'pending' from payout.attempt where lane = 'check' and outcome is not null order by started_at desc limit 1");
 # Its amount written otherwise is its amount.
 lie(36 => [ 200, { '=' => JSON::PP::encode_json({ %mine, amount => { value => '10000' }, latestTransactionStatus => '03' }) } ]);
 $t->wait_sql("select outcome = 'yes' from payout.attempt where lane = 'check' and outcome is not null order by started_at desc limit 1");
