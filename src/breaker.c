@@ -47,10 +47,10 @@ breaker_host(const char *url)
 }
 
 static Breaker *
-find(const char *url, HASHACTION action)
+find(const char *who, HASHACTION action)
 {
 	char key[BREAKER_HOST_LEN] = {0};
-	char *host = breaker_host(url);
+	char *host = breaker_host(who);
 	Breaker *breaker;
 	bool found;
 
@@ -77,9 +77,9 @@ find(const char *url, HASHACTION action)
 }
 
 void
-breaker_report(const char *url, bool answered)
+breaker_report(const char *key, bool answered)
 {
-	Breaker *breaker = find(url, answered ? HASH_FIND : HASH_ENTER);
+	Breaker *breaker = find(key, answered ? HASH_FIND : HASH_ENTER);
 	uint64 random;
 
 	if (breaker == NULL)
@@ -103,9 +103,9 @@ breaker_report(const char *url, bool answered)
 }
 
 int
-breaker_allows(const char *url, int limit, int64 *rests_until_ms)
+breaker_allows(const char *key, int limit, int64 *rests_until_ms)
 {
-	Breaker *breaker = find(url, HASH_FIND);
+	Breaker *breaker = find(key, HASH_FIND);
 
 	if (breaker == NULL || breaker->failures < BREAKER_FAILURES)
 		return limit;

@@ -5,14 +5,17 @@
 #ifndef PAYOUT_BREAKER_H
 #define PAYOUT_BREAKER_H
 
-/* Tells how an exchange with the host (scheme, name and port of a URL) ended. */
-extern void breaker_report(const char *url, bool answered);
+/*
+ * Tells how an exchange ended. The key says with whom it was: a URL, of which scheme, name and port count, or a channel's
+ * breaker_key: a merchant whose address is at a bank's host neither lets the bank rest nor ends its rest.
+ */
+extern void breaker_report(const char *key, bool answered);
 
 /*
  * How many exchanges may be started with the host now, at most limit: 0 while it rests (then *rests_until_ms, real
  * milliseconds since 1970, is set), 1 when it is tried again, else limit.
  */
-extern int breaker_allows(const char *url, int limit, int64 *rests_until_ms);
+extern int breaker_allows(const char *key, int limit, int64 *rests_until_ms);
 
 /* The part of a URL that names the host: scheme://name:port, palloc'ed. */
 extern char *breaker_host(const char *url);

@@ -7,6 +7,7 @@
 
 #include <openssl/crypto.h>
 
+#include "breaker.h"
 #include "channel.h"
 #include "clock.h"
 #include "executor/spi.h"
@@ -118,6 +119,7 @@ load(BankChannel *channel, HeapTuple row, TupleDesc desc, const char *version)
 	channel->version_no++;
 	channel->protocol = protocol_find(SPI_getvalue(row, desc, 2));
 	channel->base_url = SPI_getvalue(row, desc, 3);
+	channel->breaker_key = psprintf("channel %s at %s", channel->channel_id, breaker_host(channel->base_url));
 	channel->client_id = json_text(options, "client_id", NULL);
 	channel->partner_id = json_text(options, "partner_id", NULL);
 	channel->channel_header = json_text(options, "channel_header", NULL);

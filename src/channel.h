@@ -33,6 +33,7 @@ typedef struct BankChannel
 	MemoryContext context; /* of everything below that a new version replaces */
 	const struct Protocol *protocol;
 	char *base_url;
+	char *breaker_key; /* this channel at this host: its rest is no other's */
 	char *client_id;
 	char *partner_id;
 	char *channel_header;

@@ -40,7 +40,12 @@ free_places(BankChannel *channel, Lane lane, int64 *rests_until_ms)
 		*rests_until_ms = lane_pause_until_ms[lane];
 		return 0;
 	}
-	return Max(0, breaker_allows(channel->base_url, places, rests_until_ms));
+	if (gate_is_stopping(channel->channel_id))
+	{
+		*rests_until_ms = payout_unix_ms() + LEAST_WAIT_MS;
+		return 0;
+	}
+	return Max(0, breaker_allows(channel->breaker_key, places, rests_until_ms));
 }
 
 /* Free places of lane notify; its hosts' own limits are notify_skip()'s. */

@@ -274,8 +274,8 @@ begin
 		outcome := 'unknown';
 	end if;
 	if p_class is null then
-		-- It was claimed and never started (reserve.c): as if it had not been claimed.
-		update payout.batch set state = 'open', due_at = started, tries = b.tries - 1
+		-- It was claimed and did not leave (gate.c): as if it had not been claimed. It has been due since it was claimed first.
+		update payout.batch set state = 'open', due_at = case when b.tries = 1 then b.created_at else b.sent_at end, tries = b.tries - 1
 		where channel_id = p_channel_id and batch_id = b.batch_id;
 	elsif outcome in ('refused_for_now', 'not_sent') then
 		retry_at := case when p_class = 'auth' and b.tries = 1 then started else started + payout.backoff('dispatch', b.tries) end;

@@ -114,6 +114,7 @@ exchange_free(Exchange *exchange)
 {
 	ExchangeClaim *claim = exchange->claim;
 
+	gate_leave(exchange);
 	if (claim != NULL && --claim->exchanges == 0)
 		dlist_push_tail(&claims_ended, &claim->node);
 	exchange_leave_place(exchange);
@@ -343,7 +344,7 @@ ask_token(BankChannel *channel)
 	char *why = NULL;
 	char error[256];
 
-	exchange->host = pstrdup(channel->base_url); /* the channel may be altered meanwhile */
+	exchange->host = pstrdup(channel->breaker_key); /* the channel may be altered meanwhile */
 	gate_admit(exchange);
 	if (!channel->protocol->ask_token(channel, &exchange->request, &headers, &why))
 	{

@@ -8,11 +8,17 @@
  *
  * What must hold: after the commit of a stop, no first byte of a request that it concerns.
  *
- *	 - Stops are counted in shared memory, in cells: a hash of the scope (database, channel, merchant, payout) chooses the cell.
- *	   Two scopes that meet in one cell stop each other's requests now and then: those are released and claimed again.
- *	 - A session counts in two steps. Before its commit it marks its cells as pending; after the commit (or abort) it raises their
- *	   count and takes the mark away. So whoever looks before the commit is visible finds the mark, and whoever has looked before
- *	   finds another count than then.
+ *	 - Stops are counted in shared memory, in cells: a hash of the scope (database, channel, merchant, payout) and of a random seed
+ *	   chooses the cell. Two scopes that meet in one cell stop each other's requests now and then: those are released and
+ *	   claimed again. Nobody can choose with whom to meet.
+ *	 - A session counts stops of configuration in two steps. Before its commit it marks its cells as pending; after the commit (or
+ *	   abort) it raises their count and takes the mark away. So whoever looks before the commit is visible finds the mark, and
+ *	   whoever has looked before finds another count than then. While a mark is there nothing is claimed that it concerns.
+ *	 - A payout's stop needs one step: the session holds the lock on the payout's row, from before its commit until after it, and
+ *	   the worker claims no payout that is locked. So a request that the stop concerns was claimed before the session looks, and
+ *	   the worker has counted it as claimed before the claim's commit gave the row free. Where no cell is claimed there is
+ *	   nothing to stop: a merchant that moves its own payouts, however many, costs the others nothing.
+ *	 - What a subtransaction stopped and was undone with it is forgotten.
  *	 - The worker copies all counts before the transaction in which it looks at arming, channels and queues (gate_look).
  *	   An exchange keeps the sum over its own cells (gate_admit). It passes while no cell of it is pending and the sum is the same:
  *	   then nothing has been committed since that the transaction did not see.
@@ -25,11 +31,16 @@
  * PREPARE TRANSACTION has no callback when it is committed. A prepared payout keeps its row locked, so nothing new is claimed for
  * it, and what was claimed is stopped by PREPARE. Configuration has no such lock: PREPARE is refused.
  *
+ * DROP EXTENSION takes the records away: it stops the whole database, by the hook on dropped objects.
+ *
  * What is refused here was provably not sent: it ends as released, counts as no try, and is due again.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
 #include "channel.h"
 #include "commands/dbcommands.h"
 #include "commands/trigger.h"
@@ -41,10 +52,13 @@
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "postmaster/interrupt.h"
+#include "row.h"
 #include "secret_file.h"
 #include "settings.h"
+#include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
@@ -52,18 +66,17 @@ PG_FUNCTION_INFO_V1(payout_stop_requests);
 
 #define GATE_CELLS 8192
 
-/* Stops of one transaction; one more than this stops the whole database. */
-#define STOPS_MAX 64
-
 typedef struct GateCell
 {
 	pg_atomic_uint32 stops;	  /* that were committed, or undone */
 	pg_atomic_uint32 pending; /* transactions between the two steps */
+	pg_atomic_uint32 claimed; /* requests that a worker has claimed and that have not ended */
 } GateCell;
 
 typedef struct GateState
 {
-	LWLock *moving;						  /* shared: bytes move; exclusive: a stop is marked */
+	LWLock *moving; /* shared: bytes move; exclusive: a stop is marked */
+	uint32 seed;
 	pg_atomic_uint64 stops;				  /* of any scope */
 	pg_atomic_uint64 configuration_stops; /* of databases, channels and merchants */
 	GateCell cells[GATE_CELLS];
@@ -71,15 +84,24 @@ typedef struct GateState
 
 static GateState *state = NULL;
 
-/* A session: the cells of this transaction. */
-static uint32 stopped[STOPS_MAX];
+/* A session: what this transaction stops. */
+typedef struct Stop
+{
+	uint32 cell;
+	bool is_configuration;
+	int level; /* of the subtransaction */
+} Stop;
+
+static Stop *stopped = NULL; /* in TopMemoryContext */
 static int stopped_count = 0;
-static bool stops_configuration = false;
+static int stopped_room = 0;
 static bool marked = false;
 
+static object_access_hook_type next_object_access = NULL;
+
 /* The worker. */
-static bool is_worker = false;
-static uint32 *seen = NULL; /* the counts at the last look */
+static uint32 *seen = NULL;	   /* the counts at the last look */
+static uint32 *claimed = NULL; /* our part of what is claimed */
 static uint64 stops_seen = UINT64_MAX;
 static uint64 configuration_seen = 0;
 static uint32 readings = 0; /* of the settings */
@@ -109,19 +131,22 @@ gate_shmem_init(void)
 	if (found)
 		return;
 	state->moving = &(GetNamedLWLockTranche("payout"))[3].lock;
+	if (!pg_strong_random(&state->seed, sizeof(state->seed)))
+		elog(ERROR, "could not draw a random seed");
 	pg_atomic_init_u64(&state->stops, 0);
 	pg_atomic_init_u64(&state->configuration_stops, 0);
 	for (int i = 0; i < GATE_CELLS; i++)
 	{
 		pg_atomic_init_u32(&state->cells[i].stops, 0);
 		pg_atomic_init_u32(&state->cells[i].pending, 0);
+		pg_atomic_init_u32(&state->cells[i].claimed, 0);
 	}
 }
 
 static uint32
 find_cell(GateScope scope, const char *id)
 {
-	uint32 hash = hash_combine(hash_uint32(MyDatabaseId), (uint32) scope);
+	uint32 hash = hash_combine(hash_combine(state->seed, hash_uint32(MyDatabaseId)), hash_uint32(scope));
 
 	if (scope != GATE_DATABASE)
 		hash = hash_combine(hash, hash_bytes((const unsigned char *) id, (int) strlen(id)));
@@ -135,18 +160,32 @@ gate_stop_at_commit(GateScope scope, const char *id)
 {
 	uint32 cell;
 
-	if (state == NULL || is_worker)
+	if (state == NULL || (id == NULL && scope != GATE_DATABASE))
 		return;
-	if (scope != GATE_PAYOUT)
-		stops_configuration = true;
-	if (stopped_count == STOPS_MAX)
-		cell = stopped[0] = find_cell(GATE_DATABASE, NULL);
-	else
-		cell = find_cell(scope, id);
-	for (int i = 0; i < stopped_count; i++)
-		if (stopped[i] == cell)
-			return;
-	stopped[stopped_count++] = cell;
+	cell = find_cell(scope, id);
+	if (stopped_count > 0 && stopped[stopped_count - 1].cell == cell &&
+		stopped[stopped_count - 1].level == GetCurrentTransactionNestLevel())
+		return;
+	if (stopped_count == stopped_room)
+	{
+		stopped_room = stopped_room * 2 + 64;
+		stopped = stopped == NULL ? MemoryContextAlloc(TopMemoryContext, stopped_room * sizeof(Stop))
+								  : repalloc_huge(stopped, stopped_room * sizeof(Stop));
+	}
+	stopped[stopped_count++] = (Stop){cell, scope != GATE_PAYOUT, GetCurrentTransactionNestLevel()};
+}
+
+static void
+at_subtransaction_end(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	int level = GetCurrentTransactionNestLevel();
+
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		while (stopped_count > 0 && stopped[stopped_count - 1].level >= level)
+			stopped_count--;
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+		for (int i = stopped_count - 1; i >= 0 && stopped[i].level >= level; i--)
+			stopped[i].level = level - 1;
 }
 
 static GateScope
@@ -160,34 +199,108 @@ scope_of(const char *name)
 	elog(ERROR, "\"%s\" is no scope of a stop", name);
 }
 
+/*
+ * Locks the payout of a row that stops it, see the head of this file. The worker, which claims, need not; nor could it wait for
+ * a row that somebody else has locked.
+ */
+static void
+lock_payout(HeapTuple tuple, TupleDesc desc)
+{
+	bool isnull;
+	Datum key[2];
+
+	key[0] = SPI_getbinval(tuple, desc, SPI_fnumber(desc, "merchant_id"), &isnull);
+	key[1] = SPI_getbinval(tuple, desc, SPI_fnumber(desc, "txid"), &isnull);
+	(void) row_lock("payout", "payout_pkey", 2, key, &desc);
+}
+
+/* The row's own scope, unless its column is null. */
+static void
+stop_of_row(HeapTuple tuple, TupleDesc desc, char **args)
+{
+	GateScope scope = scope_of(args[0]);
+	int column = SPI_fnumber(desc, args[1]);
+
+	if (column <= 0)
+		elog(ERROR, "payout.stop_requests: no column \"%s\"", args[1]);
+	if (scope == GATE_PAYOUT && !gate_is_worker())
+		lock_payout(tuple, desc);
+	gate_stop_at_commit(scope, SPI_getvalue(tuple, desc, column));
+}
+
 /* Trigger stop_requests(scope, column), after a row has changed or all are gone: see gate.sql. */
 Datum
 payout_stop_requests(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	char **args;
 	TupleDesc desc;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || trigger->tg_trigger->tgnargs != 2)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("payout.stop_requests is a trigger with two arguments")));
-	args = trigger->tg_trigger->tgargs;
-	desc = RelationGetDescr(trigger->tg_relation);
 	if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
+	{
 		gate_stop_at_commit(GATE_DATABASE, NULL);
-	else
-		gate_stop_at_commit(scope_of(args[0]),
-							SPI_getvalue(trigger->tg_trigtuple, desc, SPI_fnumber(desc, args[1])));
+		return PointerGetDatum(NULL);
+	}
+	desc = RelationGetDescr(trigger->tg_relation);
+	stop_of_row(trigger->tg_trigtuple, desc, trigger->tg_trigger->tgargs);
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		stop_of_row(trigger->tg_newtuple, desc, trigger->tg_trigger->tgargs);
 	return PointerGetDatum(NULL);
+}
+
+/* Without payout.arming nothing is armed, nor is there a record of anything. */
+static void
+at_object_access(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
+{
+	if (next_object_access != NULL)
+		next_object_access(access, class, object, sub, arg);
+	if (access == OAT_DROP && class == RelationRelationId && sub == 0 &&
+		get_rel_namespace(object) == get_namespace_oid("payout", true) &&
+		OidIsValid(get_rel_namespace(object)) && strcmp(get_rel_name(object), "arming") == 0)
+		gate_stop_at_commit(GATE_DATABASE, NULL);
+}
+
+static bool
+stops_configuration(void)
+{
+	for (int i = 0; i < stopped_count; i++)
+		if (stopped[i].is_configuration)
+			return true;
+	return false;
+}
+
+/* Whether any request may have been claimed that these stops concern. */
+static bool
+is_concerned(void)
+{
+	for (int i = 0; i < stopped_count; i++)
+		if (stopped[i].is_configuration || pg_atomic_read_u32(&state->cells[stopped[i].cell].claimed) > 0)
+			return true;
+	return false;
 }
 
 /* First step. */
 static void
 mark(void)
 {
+	if (!is_concerned())
+	{
+		stopped_count = 0;
+		return;
+	}
 	LWLockAcquire(state->moving, LW_EXCLUSIVE);
 	for (int i = 0; i < stopped_count; i++)
-		pg_atomic_fetch_add_u32(&state->cells[stopped[i]].pending, 1);
+	{
+		GateCell *cell = &state->cells[stopped[i].cell];
+
+		if (stopped[i].is_configuration)
+			pg_atomic_fetch_add_u32(&cell->pending, 1);
+		else if (pg_atomic_read_u32(&cell->claimed) > 0)
+			pg_atomic_fetch_add_u32(&cell->stops, 1);
+	}
+	pg_atomic_fetch_add_u64(&state->stops, 1);
 	LWLockRelease(state->moving);
 	marked = true;
 }
@@ -196,17 +309,18 @@ mark(void)
 static void
 count_stops(void)
 {
-	if (marked && stops_configuration)
+	if (marked && stops_configuration())
 		pg_atomic_fetch_add_u64(&state->configuration_stops, 1);
 	/* all are full barriers: nobody finds the mark gone and a count as it was */
 	for (int i = 0; i < stopped_count && marked; i++)
-		pg_atomic_fetch_add_u32(&state->cells[stopped[i]].stops, 1);
+		if (stopped[i].is_configuration)
+			pg_atomic_fetch_add_u32(&state->cells[stopped[i].cell].stops, 1);
 	if (marked)
 		pg_atomic_fetch_add_u64(&state->stops, 1);
 	for (int i = 0; i < stopped_count && marked; i++)
-		pg_atomic_fetch_sub_u32(&state->cells[stopped[i]].pending, 1);
+		if (stopped[i].is_configuration)
+			pg_atomic_fetch_sub_u32(&state->cells[stopped[i].cell].pending, 1);
 	stopped_count = 0;
-	stops_configuration = false;
 	marked = false;
 }
 
@@ -229,7 +343,7 @@ at_transaction_end(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_PRE_PREPARE:
-			if (stops_configuration)
+			if (stops_configuration())
 				refuse_prepare();
 			mark();
 			break;
@@ -251,15 +365,35 @@ void
 gate_register_callback(void)
 {
 	RegisterXactCallback(at_transaction_end, NULL);
+	RegisterSubXactCallback(at_subtransaction_end, NULL);
+	next_object_access = object_access_hook;
+	object_access_hook = at_object_access;
 }
 
 /* ---- the worker ---- */
 
+/* What this process has claimed when it ends is nobody's any more. */
+static void
+forget_claimed(int code, Datum arg)
+{
+	for (int i = 0; i < GATE_CELLS; i++)
+		if (claimed[i] > 0)
+			pg_atomic_fetch_sub_u32(&state->cells[i].claimed, claimed[i]);
+	memset(claimed, 0, GATE_CELLS * sizeof(uint32));
+}
+
+bool
+gate_is_worker(void)
+{
+	return seen != NULL;
+}
+
 void
 gate_begin_worker(void)
 {
-	is_worker = true;
 	seen = MemoryContextAllocZero(TopMemoryContext, GATE_CELLS * sizeof(uint32));
+	claimed = MemoryContextAllocZero(TopMemoryContext, GATE_CELLS * sizeof(uint32));
+	before_shmem_exit(forget_claimed, (Datum) 0);
 }
 
 void
@@ -308,6 +442,8 @@ add_cell(struct GatePass *pass, GateScope scope, const char *id)
 
 	pass->cells[pass->count++] = cell;
 	pass->stops += seen[cell];
+	claimed[cell]++;
+	pg_atomic_fetch_add_u32(&state->cells[cell].claimed, 1);
 }
 
 void
@@ -327,6 +463,26 @@ gate_admit(Exchange *exchange)
 	for (int i = 0; i < order->item_count; i++)
 		add_cell(pass, GATE_PAYOUT, order->items[i].txid);
 	exchange->pass = pass;
+}
+
+void
+gate_leave(Exchange *exchange)
+{
+	struct GatePass *pass = exchange->pass;
+
+	for (int i = 0; pass != NULL && i < pass->count; i++)
+	{
+		claimed[pass->cells[i]]--;
+		pg_atomic_fetch_sub_u32(&state->cells[pass->cells[i]].claimed, 1);
+	}
+	exchange->pass = NULL;
+}
+
+bool
+gate_is_stopping(const char *channel_id)
+{
+	return pg_atomic_read_u32(&state->cells[find_cell(GATE_DATABASE, NULL)].pending) != 0 ||
+		   pg_atomic_read_u32(&state->cells[find_cell(GATE_CHANNEL, channel_id)].pending) != 0;
 }
 
 /* What the worker knows of the channel itself. */

@@ -21,13 +21,14 @@ extern void gate_shmem_init(void);		  /* in the shared memory start-up hook */
 extern void gate_register_callback(void); /* once per process, from _PG_init */
 
 /*
- * A session: from the commit of this transaction on, no request of this scope that was claimed before leaves. id: may be
- * NULL for GATE_DATABASE. Does nothing in the worker, which knows what it has done itself, and without shared memory.
+ * From the commit of this transaction on, no request of this scope that was claimed before leaves. id: NULL for GATE_DATABASE.
+ * For GATE_PAYOUT the caller has locked the payout's row. Does nothing without shared memory.
  */
 extern void gate_stop_at_commit(GateScope scope, const char *id);
 
-/* The worker: this process is one; its own changes are no stops. */
+/* The worker: this process is one. */
 extern void gate_begin_worker(void);
+extern bool gate_is_worker(void);
 
 /*
  * The worker, before the transaction in which it looks at arming, channels and queues: what is claimed in it passes the gate
@@ -43,6 +44,12 @@ extern bool gate_settings_read(void);
 
 /* The exchange was claimed, or made, under the last look. Needs its channel or merchant, and its order. */
 extern void gate_admit(Exchange *exchange);
+
+/* It has ended: nothing of it can leave any more. */
+extern void gate_leave(Exchange *exchange);
+
+/* Whether a session is about to commit a change of the channel, or of what concerns all: nothing is claimed then. */
+extern bool gate_is_stopping(const char *channel_id);
 
 /*
  * Why the exchange may not leave now; NULL: it may. Reads memory and one inode, raises nothing, allocates nothing: libcurl's

@@ -81,7 +81,7 @@ lane_write(Exchange *exchange)
 {
 	BankChannel *channel = exchange->channel;
 
-	exchange->host = pstrdup(channel->base_url);
+	exchange->host = pstrdup(channel->breaker_key);
 	exchange->unfit = channel->protocol->write(channel, &exchange->order, &exchange->request);
 }
 

@@ -99,7 +99,7 @@ serve_lane(BankChannel *channel, Lane lane)
 
 	if (dlist_is_empty(waiting))
 		return;
-	rests = breaker_allows(channel->base_url, 1, &rests_until_ms) == 0;
+	rests = breaker_allows(channel->breaker_key, 1, &rests_until_ms) == 0;
 	while (!dlist_is_empty(waiting))
 	{
 		Exchange *exchange = dlist_head_element(Exchange, node, waiting);

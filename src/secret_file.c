@@ -9,7 +9,7 @@
  * the process:
  *	 - an abstract Unix address that is computed of what the file says, system identifier and database: it holds for copies of
  *	   the file as well, in all processes of one network name space;
- *	 - an open-file-description lock on the byte at an offset that stands for system identifier and database: it holds for
+ *	 - where the server may write the file, an open-file-description lock on the byte at an offset that stands for system identifier and database: it holds for
  *	   processes that share the file, in containers too. A file system that is shared by hosts extends it to them as far as it
  *	   supports such locks.
  */
@@ -211,11 +211,7 @@ make_address(uint64 system_identifier, Oid database, const uint8 digest[SECRET_D
 static int
 open_socket(void)
 {
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0)
-		ereport(ERROR, (errcode_for_socket_access(), errmsg("could not create a socket: %m")));
-	return fd;
+	return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
 bool
@@ -231,8 +227,9 @@ secret_file_is_locked(uint64 system_identifier, Oid database)
 	secret_file_digest(SECRET_PRESENT, digest); /* the checks of the file */
 	make_address(system_identifier, database, digest, &address, &size);
 	fd = open_socket();
-	locked = connect(fd, (struct sockaddr *) &address, size) == 0;
-	close(fd);
+	locked = fd >= 0 && connect(fd, (struct sockaddr *) &address, size) == 0;
+	if (fd >= 0)
+		close(fd);
 	fd = open_for_lock(system_identifier, database, &lock);
 	if (fd >= 0)
 	{
@@ -332,19 +329,17 @@ lock_content(uint64 system_identifier, Oid database)
 
 	make_address(system_identifier, database, seen.digest, &address, &size);
 	content_fd = open_socket();
-	return bind(content_fd, (struct sockaddr *) &address, size) == 0;
+	return content_fd >= 0 && bind(content_fd, (struct sockaddr *) &address, size) == 0;
 }
 
-/* Locks the file itself. */
+/* Locks the file itself. One that the server may only read has no such lock: what it says is locked all the same. */
 static bool
 lock_inode(uint64 system_identifier, Oid database)
 {
 	struct flock lock;
 
 	inode_fd = open_for_lock(system_identifier, database, &lock);
-	if (inode_fd < 0)
-		refuse(SECRET_PRESENT, "cannot be opened for locking");
-	return fcntl(inode_fd, F_OFD_SETLK, &lock) == 0;
+	return inode_fd < 0 || fcntl(inode_fd, F_OFD_SETLK, &lock) == 0;
 }
 
 bool

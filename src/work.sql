@@ -13,11 +13,10 @@ as $$
 begin
 	return query
 	select c.channel_id, c.protocol, c.base_url,
-		concat_ws('/', c.base_url, hashtextextended(c.options::text, 0), k.set_at, k.key_id, s.set_at, s.key_id, payout.seal_key_id()),
-		c.paused_at is not null,
-		(select jsonb_object_agg(d.name, coalesce(c.options -> d.name, d.default_value)) from payout.option_definition d where d.scope = 'channel'),
-		k.sealed, s.sealed, c.not_before
+		concat_ws('/', c.base_url, hashtextextended(o.options::text, 0), k.set_at, k.key_id, s.set_at, s.key_id, payout.seal_key_id()),
+		c.paused_at is not null, o.options, k.sealed, s.sealed, c.not_before
 	from payout.channel c
+	cross join lateral (select jsonb_object_agg(d.name, coalesce(c.options -> d.name, d.default_value)) as options from payout.option_definition d where d.scope = 'channel') o
 	left join payout.channel_secret k on k.channel_id = c.channel_id and k.name = 'private_key' and k.valid_until is null
 	left join payout.channel_secret s on s.channel_id = c.channel_id and s.name = 'client_secret' and s.valid_until is null
 	order by c.channel_id;
