@@ -4,7 +4,8 @@
  *
  * libcurl would read them itself, where a FIFO hangs the worker, and keep what it has read for a day. Here each request looks
  * at the file: what an operator has put there counts from the next request on. The content, not the path, goes to libcurl, which
- * compares it when it looks for a kept connection: one that was made under other content is not used.
+ * compares it when it looks for a kept connection: one that was made under other content is not used. A request that waits for
+ * its connection looks once more before its first byte (http_credential_is_current).
  *
  * Read again is a file whose device, inode, size or times differ from those of the last reading, and one that had been changed
  * less than a second before it, as a second change may have left the same times. What is kept holds a private key: it is wiped
@@ -170,7 +171,7 @@ refresh(const char *path, int fd, size_t bytes_max, Credential **credential)
 
 bool
 http_credential_read(const char *what, const char *path, size_t bytes_max, struct curl_blob *content,
-					 char *error, size_t error_size)
+					 HttpCredential *taken, char *error, size_t error_size)
 {
 	Credential *credential = NULL;
 	const char *why;
@@ -189,8 +190,30 @@ http_credential_read(const char *what, const char *path, size_t bytes_max, struc
 		snprintf(error, error_size, "file of option %s: %s", what, why);
 		return false;
 	}
+	taken->path = strdup(path);
+	taken->at = credential->at;
+	if (taken->path == NULL)
+	{
+		strlcpy(error, "out of memory", error_size);
+		return false;
+	}
 	content->data = credential->content;
 	content->len = credential->len;
 	content->flags = CURL_BLOB_COPY;
 	return true;
+}
+
+void
+http_credential_forget(HttpCredential *taken)
+{
+	free(taken->path);
+	taken->path = NULL;
+}
+
+bool
+http_credential_is_current(const HttpCredential *taken)
+{
+	struct stat now;
+
+	return taken->path == NULL || (stat(taken->path, &now) == 0 && same_file(&now, &taken->at));
 }

@@ -13,7 +13,6 @@
 #include "postgres.h"
 
 #include "compat.h"
-#include "http_credential.h"
 #include "http_guard.h"
 #include "http_socket.h"
 #include "http_transfer.h"
@@ -101,7 +100,10 @@ on_before_request(void *user_data, char *remote_address, char *local_address, in
 		return CURL_PREREQFUNC_ABORT;
 	}
 	/* last: whatever has happened while the connection was made counts */
-	if (transfer->refusal != NULL)
+	if (!http_credential_is_current(&transfer->ca_file) ||
+		!http_credential_is_current(&transfer->client_certificate))
+		transfer->why_refused = "a file for TLS was changed before this was sent";
+	else if (transfer->refusal != NULL)
 		transfer->why_refused = transfer->refusal(transfer->owner);
 	if (transfer->why_refused != NULL)
 		return CURL_PREREQFUNC_ABORT;
@@ -182,6 +184,8 @@ http_transfer_release(HttpTransfer *transfer)
 	curl_slist_free_all(transfer->headers);
 	free(transfer->request_body);
 	free(transfer->reply_body);
+	http_credential_forget(&transfer->ca_file);
+	http_credential_forget(&transfer->client_certificate);
 
 	if (easy == NULL || pool_count >= POOL_MAX)
 	{
@@ -360,13 +364,15 @@ set_callbacks(HttpTransfer *transfer, char *error, size_t error_size)
  * The files of the channel, as content: see http_credential.c.
  */
 static bool
-set_credentials(CURL *easy, const HttpRequest *req, char *error, size_t error_size)
+set_credentials(HttpTransfer *transfer, const HttpRequest *req, char *error, size_t error_size)
 {
+	CURL *easy = transfer->easy;
 	struct curl_blob content;
 
 	if (req->ca_file != NULL)
 	{
-		if (!http_credential_read("ca_file", req->ca_file, CA_FILE_BYTES_MAX, &content, error, error_size))
+		if (!http_credential_read("ca_file", req->ca_file, CA_FILE_BYTES_MAX, &content, &transfer->ca_file,
+								  error, error_size))
 			return false;
 		/* these authorities and no other: libcurl would go on to the system's file and folder of them */
 		SET_OR_FAIL(easy, CURLOPT_CAINFO_BLOB, &content);
@@ -376,7 +382,7 @@ set_credentials(CURL *easy, const HttpRequest *req, char *error, size_t error_si
 	if (req->client_certificate != NULL)
 	{
 		if (!http_credential_read("client_certificate", req->client_certificate, CLIENT_CERTIFICATE_BYTES_MAX,
-								  &content, error, error_size))
+								  &content, &transfer->client_certificate, error, error_size))
 			return false;
 		/* the whole file as certificate too: a new key alone makes it another one */
 		SET_OR_FAIL(easy, CURLOPT_SSLCERTTYPE, "PEM");
@@ -433,7 +439,7 @@ set_request_options(HttpTransfer *transfer, const HttpRequest *req, char *error,
 	}
 	else
 		SET_OR_FAIL(easy, CURLOPT_HTTPGET, 1L);
-	return set_credentials(easy, req, error, error_size);
+	return set_credentials(transfer, req, error, error_size);
 }
 
 static bool

@@ -9,6 +9,7 @@
 #include <curl/curl.h>
 
 #include "http.h"
+#include "http_credential.h"
 #include "http_framing.h"
 
 typedef struct HttpTransfer
@@ -28,6 +29,8 @@ typedef struct HttpTransfer
 	size_t header_bytes;
 	const char *(*refusal)(const void *owner);
 	const char *why_refused;
+	HttpCredential ca_file;
+	HttpCredential client_certificate;
 	bool money;
 	bool exact;
 	bool opened;	   /* a socket, so its connection is a new one */

@@ -157,6 +157,26 @@ for my $stop (sort keys %released)
 	note "$stop: " . join ', ', map { "$_ $released{$stop}{$_}" } sort keys %{ $released{$stop} };
 }
 
+# ---- Whom the bank may be certified by: the file is another one while the handshake waits
+{
+	PostgreSQL::Test::Utils::system_or_bail('openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', "$dir/else.key", '-out', "$dir/else.crt",
+		'-subj', '/CN=somebody else', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '10');
+	my $right = PayoutTest::slurp("$dir/tls.crt");
+	my @matched = registered();
+	$t->wait_sql("select bool_and(account_check = 'matched') from payout.payout where txid in (" . $list->(@matched) . ')');
+	my ($leaves_by, $let_go) = $place{'for TLS'}->();
+	$t->sql('select payout.approve(merchant_id, txid) from payout.payout where txid in (' . $list->(@matched) . ')');
+	$t->wait_for('all wait for TLS', sub { open_attempts() == $count });
+	my $before = arrived();
+	PayoutTest::write_file("$dir/tls.crt", PayoutTest::slurp("$dir/else.crt"));
+	$let_go->();
+	$t->wait_sql("select count(*) >= $count from payout.attempt where outcome = 'not_sent' and excerpt like '%certificate%' and started_at > (select max(registered_at) from payout.payout)");
+	is(arrived(), $before, 'another authority in ca_file while the handshake waits: no request leaves');
+	PayoutTest::write_file("$dir/tls.crt", $right);
+	$t->wait_sql('select bool_and(state = \'paid\') from payout.payout where txid in (' . $list->(@matched) . ')');
+	is(join('', map { $t->times_paid($_) } @matched), '1' x $count, 'and with the right one each is paid once');
+}
+
 # ---- A payout that has moved on: the merchant rejects it while its account check waits
 {
 	go_by("http://127.0.0.1:$door->{port}", $door);
