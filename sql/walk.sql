@@ -11,6 +11,15 @@ select test.set_up('WALKING001', 'WALKCH', 'WALKBANK', 1000000, '{"fee": {"onlin
 	test.open_store('WALKSTORE');
 select test.live() >= 0 as alive;
 
+create function test.walking(p_reference text) returns payout.payout language plpgsql as $$
+declare
+	p payout.payout;
+begin
+	select * into strict p from payout.payout q where q.merchant_id = 'WALKING001' and q.reference_no = p_reference;
+	return p;
+end
+$$;
+
 -- What each payout has cost the merchant by now, and what the bank or the store has of it. Once given back, nothing is taken
 -- again: only a fee that was kept may follow.
 create table test.walker (reference text primary key, state text, cost numeric, kept numeric, is_given_back boolean not null default false);
@@ -19,19 +28,19 @@ create table test.walker (reference text primary key, state text, cost numeric, 
 select test.pay('WALKING001', 'WALKBANK', 'WLK' || i, 1000 + i) from generate_series(1, 4) i;
 select test.send('WALKCH', 10);
 select count(test.answer('WLK' || i, 'yes', 'ok')) from generate_series(1, 4) i;
-create function test.resolve(p_reference text, variadic p_outcomes text[] default '{}') returns text
+create function test.lead(p_reference text, variadic p_outcomes text[] default '{}') returns text
 language plpgsql as $$
 declare
 	outcome text;
 begin
 	foreach outcome in array p_outcomes loop
 		if outcome = 'disputed' then
-			update payout.payout set state = 'disputed' where merchant_id = 'WALKING001' and txid = test.txid(p_reference);
+			update payout.payout set state = 'disputed' where merchant_id = 'WALKING001' and txid = (test.walking(p_reference)).txid;
 		else
-			perform payout.resolve('WALKING001', test.txid(p_reference), outcome, 'a person knows');
+			perform payout.resolve('WALKING001', (test.walking(p_reference)).txid, outcome, 'a person knows');
 		end if;
 	end loop;
-	return (select string_agg(t.kind, ' ' order by t.at, t.transfer_id) from payout.transfer t where t.txid = test.txid(p_reference));
+	return (select string_agg(t.kind, ' ' order by t.at, t.transfer_id) from payout.transfer t where t.merchant_id = 'WALKING001' and t.txid = (select q.txid from test.walking(p_reference) q));
 end
 $$;
 -- The bank's own word, of the sending, asked after it ended; or by a notice.
@@ -39,14 +48,14 @@ create function test.say(p_reference text, p_status text, p_by_notice boolean) r
 language sql as $$
 select payout.believe(array[row(p.merchant_id, p.txid, p_status, case when not p_by_notice then (select a.attempt_id from payout.attempt a where a.channel_id = p.channel_id and a.batch_id = p.batch_id) end,
 	case when not p_by_notice then clock_timestamp() end, '2003600', null, 'the bank says so')::payout.bank_word])
-from test.payout(p_reference) p
+from test.walking(p_reference) p
 $$;
-select test.resolve('WLK1', 'disputed', 'failed', 'disputed', 'paid', 'returned') as never_paid_then_paid_by_us;
-select test.resolve('WLK2', 'returned', 'disputed', 'paid', 'returned') as returned_twice;
-select test.resolve('WLK3', 'disputed', 'failed', 'disputed', 'paid'), test.say('WLK3', 'refunded', false);
-select test.state('WLK3'), test.resolve('WLK3');
-select test.resolve('WLK4', 'returned', 'disputed', 'paid'), test.say('WLK4', 'refunded', true);
-select test.state('WLK4'), test.resolve('WLK4', 'disputed', 'paid', 'returned', 'disputed', 'failed');
+select test.lead('WLK1', 'disputed', 'failed', 'disputed', 'paid', 'returned') as never_paid_then_paid_by_us;
+select test.lead('WLK2', 'returned', 'disputed', 'paid', 'returned') as returned_twice;
+select test.lead('WLK3', 'disputed', 'failed', 'disputed', 'paid'), test.say('WLK3', 'refunded', false);
+select test.state('WLK3'), test.lead('WLK3');
+select test.lead('WLK4', 'returned', 'disputed', 'paid'), test.say('WLK4', 'refunded', true);
+select test.state('WLK4'), test.lead('WLK4', 'disputed', 'paid', 'returned', 'disputed', 'failed');
 select available from payout.balance('WALKING001');
 select check_name, txid, detail from payout.verify() limit 10;
 
@@ -64,7 +73,7 @@ from payout.payout p where p.merchant_id = 'WALKING001' and p.reference_no ~ '^W
 create function test.step(p_reference text, p_choice integer) returns text
 language plpgsql as $$
 declare
-	p payout.payout := test.payout(p_reference);
+	p payout.payout := test.walking(p_reference);
 	word text := (array['paid', 'failed', 'refunded', 'canceled', 'pending', 'not_found'])[1 + floor(random() * 6)::integer];
 	outcome text := (array['paid', 'failed', 'returned'])[1 + floor(random() * 3)::integer];
 begin
@@ -92,7 +101,7 @@ create function test.booked(p_reference text, out cost numeric, out kept numeric
 language sql as $$
 select coalesce(sum(case when debit_account = 'available' then t.amount when credit_account = 'available' then -t.amount end), 0),
 	coalesce(sum(case when credit_account like 'settlement/%' then t.amount when debit_account like 'settlement/%' then -t.amount end), 0)
-from payout.transfer t where t.txid = test.txid(p_reference)
+from payout.transfer t where t.merchant_id = 'WALKING001' and t.txid = (select q.txid from test.walking(p_reference) q)
 $$;
 
 create function test.walk(p_steps integer) returns table (kind text, done text, times bigint)
@@ -114,7 +123,7 @@ begin
 		walker := references_of[1 + floor(random() * cardinality(references_of))::integer];
 		select * into strict w from test.walker q where q.reference = walker;
 		doing := test.step(w.reference, floor(random() * 10)::integer);
-		p := test.payout(w.reference);
+		p := test.walking(w.reference);
 		select * into strict m from payout.merchant q where q.merchant_id = p.merchant_id;
 		if p.state <> w.state then
 			if p.state = 'failed' then
@@ -135,7 +144,7 @@ begin
 		if total <> begun - (select sum(q.cost) from test.walker q) then
 			raise exception 'step %: the balance is %', step, total;
 		end if;
-		if step % 100 = 0 then
+		if step % 200 = 0 then
 			select string_agg(v::text, '; ') into wrong from payout.verify() v;
 			if wrong is not null then
 				raise exception 'step %: % of %: %', step, doing, w.reference, wrong;

@@ -236,13 +236,18 @@ create table payout.hold (
 comment on table payout.hold is 'payouts that wait for a person, with the reason; payout.resolve releases them';
 
 create function payout.hold_payout(p_merchant_id text, p_txid text, p_lane text, p_reason text) returns void
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
-begin atomic
+as $$
+declare
+	p payout.payout;
+begin
+	select * into p from payout.payout q where q.merchant_id = p_merchant_id and q.txid = p_txid;
 	insert into payout.hold (merchant_id, txid, lane, reason)
-	values (p_merchant_id, p_txid, p_lane, left(p_reason, 500))
+	values (p_merchant_id, p_txid, p_lane, payout.hold_reason(p, p_reason))
 	on conflict (merchant_id, txid, lane) do update set reason = excluded.reason;
-end;
+end
+$$;
 comment on function payout.hold_payout(text, text, text, text) is 'sets a payout aside for a person, in one lane';
 
 create function payout.move() returns trigger
