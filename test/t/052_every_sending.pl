@@ -85,7 +85,7 @@ $t->end_children;
 sub fails_later
 {
 	my ($name, %first) = @_;
-	my $b = PayoutTest->new(name => $name, channel => { mode => 'bulk', batch_size_max => 2, linger_ms => 0, request_timeout_ms => 20000, not_found_grace_s => 0, not_found_count => 2 });
+	my $b = PayoutTest->new(name => $name =~ tr/ /_/r, channel => { mode => 'bulk', batch_size_max => 2, linger_ms => 0, request_timeout_ms => 20000, not_found_grace_s => 0, not_found_count => 2 });
 	$b->sql("insert into payout.retry_policy (lane, base_ms, max_ms, tries_max) values ('check', 20, 100, 100000), ('dispatch', 20, 100, 1000)");
 	$b->fault(service => '20', count => 1, %first);
 	$b->fault(service => '20', kind => 'item_fail', http => 404, code => '11', count => 1);

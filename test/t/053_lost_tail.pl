@@ -266,6 +266,8 @@ sub restored_to_the_end
 	$t->wait_sql('select count(*) = 1 from payout.lost_tail');
 	$t->sql("select payout.resume_channel('BANK1')");
 	expect($t, "$name: restored to the end of the archive", 4, @txid{qw(due bulk left overbooking)});
+	$t->approve($txid{registered});
+	expect($t, "$name: approved again", 1, $txid{registered});
 	$t->sound($name);
 	$restored->stop;
 	$t->end_children;
