@@ -392,6 +392,7 @@ comment on function payout.health_lost_tail() is 'health: payouts that are asked
 create function payout.health_lost_tail_cash() returns payout.health_check
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 declare
 	since timestamptz := max(t.at) from payout.lost_tail t;
@@ -401,8 +402,10 @@ begin
 		return row('lost_tail_cash', 'ok', 'no promotion or restore has lost a record of what stores paid', null)::payout.health_check;
 	end if;
 	select count(*) into tokens
-	from (select from payout.payout p join payout.cashout_token t on t.merchant_id = p.merchant_id and t.txid = p.txid
-		  where p.expire_due_at is not null and t.replaced_at is null and t.issued_at <= since limit 10000) q;
+	from (select from payout.payout p,
+		  lateral (select from payout.cashout_token t
+				   where t.merchant_id = p.merchant_id and t.txid = p.txid and t.replaced_at is null and t.issued_at <= since offset 0) t
+		  where p.expire_due_at is not null limit 10000) q;
 	return row('lost_tail_cash', case when tokens = 0 then 'ok' else 'warning' end,
 		format('%s%s tokens that were issued until the take-over of %s are out', case when tokens = 10000 then 'at least ' end, case when tokens = 0 then 'no' else tokens::text end, since),
 		case when tokens > 0 then 'A store may have paid any of them without a record here. Suspend the stores (payout.alter_cvs, active false), compare with their lists (payout.import_cvs_settlement), and issue those anew that no store has paid (payout.reissue_token).' end)::payout.health_check;
