@@ -100,8 +100,11 @@ select test.issue('LOSTTAIL01', 'LT4' || i) from generate_series(1, 3) i;
 select test.validate('LOSTSTORE', 'LT42', 'S1') is not null as held, test.validate('LOSTSTORE', 'LT43', 'S2') is not null as held2;
 select test.confirm('LOSTSTORE', 'LT43', 'S2');
 select test.begin_tail();
-create function test.tail_cash() returns text language sql as $$ select status || ', ' || substring(detail from '^(no|\d+)') from payout.health() where check_name = 'lost_tail_cash' $$;
-select test.tail_cash();
+create function test.tail_cash() returns bigint language sql as $$
+select coalesce(substring(detail from '^(?:at least )?(\d+) tokens')::bigint, 0)
+	- (select count(*) from payout.payout p join payout.cashout_token t using (merchant_id, txid) where p.merchant_id <> 'LOSTTAIL01' and p.expire_due_at is not null and t.replaced_at is null)
+from payout.health() where check_name = 'lost_tail_cash' $$;
+select test.tail_cash() as tokens_of_before, status from payout.health() where check_name = 'lost_tail_cash';
 select test.reissue('LT41'), test.issue('LOSTTAIL01', 'LT44'), test.confirm('LOSTSTORE', 'LT42', 'S1');
-select test.tail_cash();
+select test.tail_cash() as tokens_of_before;
 rollback;
