@@ -127,3 +127,32 @@ select test.word('SNDH1', 'pending', 'FIRST'), test.word('SNDH1', 'paid', 'SECON
 select event_no, from_state, to_state, reason from payout.payout_event where txid = test.txid('SNDH1') order by event_no desc limit 1;
 select test.word('SNDH2', 'paid', E'\x7f'), test.word('SNDH2', 'paid', 'OWN'), test.word('SNDH2', 'failed', 'OTHER');
 select check_name, detail from payout.verify();
+
+-- a denial of what is paid is looked into at every sending, however often the bank was asked before
+create function test.asks_on(p_reference text) returns text language sql as $$ select state || case when status_due_at is not null then ', asked on' else '' end from test.payout(p_reference) $$;
+select test.pay('SENDINGS01', 'SENBANK', 'SNDI' || i) from generate_series(1, 4) i;
+select test.send('SENCH', 100);
+select string_agg(test.unknown('SNDI' || i)::text, ' ') from generate_series(1, 4) i;
+select string_agg(test.lost('SNDI' || i), ', ' order by i) from generate_series(1, 3) i;
+select test.send('SENCH', 100);
+select string_agg(test.unknown('SNDI' || i)::text, ' ') from generate_series(1, 3) i;
+select string_agg(test.inquire('SNDI' || i, 'paid'), ' ' order by i) from generate_series(1, 4) i;
+update payout.payout set status_tries = 500 where reference_no like 'SNDI%' and merchant_id = 'SENDINGS01';
+select test.inquire('SNDI1', 'failed'), test.asks_on('SNDI1'), test.inquire('SNDI1', 'refunded'), test.asks_on('SNDI1');
+select test.inquire('SNDI2', 'failed'), test.inquire('SNDI2', 'not_found'), test.asks_on('SNDI2'), test.inquire('SNDI2', 'failed'), test.inquire('SNDI2', 'not_found'), test.asks_on('SNDI2'), test.inquire('SNDI2', 'failed');
+select test.inquire('SNDI3', 'canceled'), test.inquire('SNDI3', 'paid'), test.asks_on('SNDI3'), test.inquire('SNDI3', 'not_found'), test.inquire('SNDI3', 'paid'), test.asks_on('SNDI3');
+-- of the only one it is believed, and "not found" is no denial
+select test.inquire('SNDI4', 'not_found'), test.asks_on('SNDI4'), test.inquire('SNDI4', 'failed');
+
+-- a bulk that is refused whole, of which a notice has shown that the bank has it, is in doubt; else it goes in halves
+select payout.alter_channel('SENCH', '{"mode": "bulk"}') is distinct from null as altered;
+select test.pay('SENDINGS01', 'SENBANK', 'SNDJ' || i) from generate_series(1, 2) i;
+select test.send('SENCH'), test.noticed('paid', 'SNDJ1'), test.answer('SNDJ1', 'no', 'fail', 403, '4032002'), test.state('SNDJ1', 'SNDJ2'), test.send('SENCH');
+select test.inquire('SNDJ2', 'paid'), test.asked('SNDJ2');
+select test.pay('SENDINGS01', 'SENBANK', 'SNDK' || i) from generate_series(1, 3) i;
+select test.send('SENCH'), test.noticed('failed', 'SNDK3'), test.answer('SNDK1', 'no', 'fail', 403, '4032002'), test.state('SNDK1', 'SNDK2', 'SNDK3'), test.send('SENCH');
+select test.inquire('SNDK1', 'paid'), test.inquire('SNDK2', 'failed');
+select test.pay('SENDINGS01', 'SENBANK', 'SNDL' || i) from generate_series(1, 2) i;
+select test.send('SENCH'), test.answer('SNDL1', 'no', 'fail', 403, '4032002'), test.state('SNDL1', 'SNDL2'), test.send('SENCH');
+select test.answer('SNDL1', 'yes', 'ok', 200, '2002000'), test.answer('SNDL2', 'yes', 'ok', 200, '2002000');
+select check_name, detail from payout.verify();

@@ -93,18 +93,14 @@ begin
 				case p.account_check when 'unreadable' then 'the account''s name cannot be compared' else 'the account has another name' end);
 		end if;
 	elsif p.account_check = 'invalid' then
-		update payout.payout u set state = 'failed', reason = coalesce(p.reason, 'invalid account')
-		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
-		return p;
+		return payout.fail_unsent(p, coalesce(p.reason, 'invalid account'));
 	elsif p.account_check in ('pending', 'unavailable') then
 		if p.check_due_at is not null or payout.clock() < p.check_deadline_at then
 			return p;	-- still asked; the answer passes this gate again
 		end if;
 		select * into strict c from payout.channel where channel_id = p.channel_id;
 		if payout.option_text('channel', c.options, 'on_check_unavailable') = 'fail' then
-			update payout.payout u set state = 'failed', reason = 'the account could not be checked'
-			where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
-			return p;
+			return payout.fail_unsent(p, 'the account could not be checked');
 		end if;
 	end if;
 	update payout.payout u set dispatch_due_at = payout.clock()
@@ -180,8 +176,8 @@ begin
 		select s.* from payout.channel c
 		cross join lateral (select * from payout.payout q
 			where q.channel_id = c.channel_id and q.release_due_at <= (select payout.clock()) and q.state = 'scheduled'
+			and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'dispatch'))
 			order by q.release_due_at limit p_limit for no key update skip locked) s
-		where not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (s.merchant_id, s.txid, 'dispatch'))
 	loop
 		update payout.payout u set state = 'approved', release_due_at = null
 		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;

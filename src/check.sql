@@ -129,7 +129,7 @@ declare
 		when counts then 'disputed'
 		else p.state end;
 	is_open boolean := wanted = p.state and p.state in ('processing', 'suspect');
-	is_doubted boolean := is_denial and not counts and wanted = p.state and p.state <> 'dispatching';
+	is_doubted boolean := wanted = p.state and p.state <> 'dispatching' and ((is_denial and not counts) or (p_status = 'not_found' and payout.is_half_denied(p)));
 	was_ended boolean := p.final_at is not null or p.disputed_at is not null;
 	-- A notice that says too little begins the asking anew.
 	tries integer := case when is_doubted and p_asked_at is null then 0 else p.status_tries + 1 end;
@@ -155,7 +155,7 @@ begin
 		not_found = misses,
 		status_due_at = case
 			when (is_open or is_doubted) and tries < payout.count_sendings(p) then payout.clock()
-			when is_open then payout.clock() + payout.backoff('check', tries) end
+			when is_open or (is_doubted and payout.is_left_to_ask(p, p_asked_at)) then payout.clock() + payout.backoff('check', tries) end
 	where u.merchant_id = p.merchant_id and u.txid = p.txid
 	returning * into p;
 	-- What is recorded of an end changes with a history row only.

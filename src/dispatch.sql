@@ -104,6 +104,7 @@ declare
 	b payout.batch;
 	started timestamptz := payout.clock();
 	tail boolean := payout.asks_first('-infinity');
+	lost_until timestamptz := max(t.at) from payout.lost_tail t;
 	is_lost boolean;
 	why text;
 begin
@@ -112,7 +113,8 @@ begin
 		where q.channel_id = p_channel_id and q.state = 'open' and q.due_at <= (select payout.clock())
 		for no key update skip locked
 	loop
-		is_lost := tail and payout.asks_first(coalesce(b.sent_at, b.created_at));
+		-- By when it was made, not by when it was sent: a later sending is just what may be lost.
+		is_lost := tail and payout.asks_first(b.created_at) and coalesce(b.asked_since <= lost_until, true);
 		why := case
 			when is_lost then 'the record of its last sending may be lost: the bank is asked before it is sent'
 			when b.was_unknown and b.due_at < started - interval '60 s' then 'it was to be sent again and was not in time: the bank is asked anew'
@@ -270,7 +272,9 @@ declare
 begin
 	select * into strict b from payout.batch where channel_id = p_channel_id and batch_id = p_batch_id for no key update;
 	update payout.batch set response_code = p_response_code where channel_id = p_channel_id and batch_id = b.batch_id;
-	if outcome = 'no' and b.was_unknown then
+	-- A bulk of which the bank has said anything already it has: it contradicts itself.
+	if outcome = 'no' and (b.was_unknown or (b.item_count > 1 and exists (
+		select from payout.payout p where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state <> 'dispatching'))) then
 		outcome := 'unknown';
 	end if;
 	if p_class is null then

@@ -388,6 +388,31 @@ end
 $$;
 comment on function payout.health_lost_tail() is 'health: payouts that are asked for before they are sent, because a promotion or restore has lost what was recorded last';
 
+-- The bank can be asked, a store's till cannot. Counted are tokens that no store has brought to an end here, up to a bound.
+create function payout.health_lost_tail_cash() returns payout.health_check
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+	since timestamptz := max(t.at) from payout.lost_tail t;
+	tokens bigint;
+begin
+	if since is null then
+		return row('lost_tail_cash', 'ok', 'no promotion or restore has lost a record of what stores paid', null)::payout.health_check;
+	end if;
+	select count(*) into tokens
+	from (select from payout.payout p,
+		  lateral (select from payout.cashout_token t
+				   where t.merchant_id = p.merchant_id and t.txid = p.txid and t.replaced_at is null and t.issued_at <= since offset 0) t
+		  where p.expire_due_at is not null limit 10000) q;
+	return row('lost_tail_cash', case when tokens = 0 then 'ok' else 'warning' end,
+		format('%s%s tokens that were issued until the take-over of %s are out', case when tokens = 10000 then 'at least ' end, case when tokens = 0 then 'no' else tokens::text end, since),
+		case when tokens > 0 then 'A store may have paid any of them without a record here. Suspend the stores (payout.alter_cvs, active false), compare with their lists (payout.import_cvs_settlement), and issue those anew that no store has paid (payout.reissue_token).' end)::payout.health_check;
+end
+$$;
+comment on function payout.health_lost_tail_cash() is 'health: tokens from before a lost tail that can still be redeemed, and may have been';
+
 create function payout.health() returns table (check_name text, status text, detail text, hint text)
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
 comment on function payout.health() is 'one row for each check: status ok, warning or critical, what was found, and what to do about it';
@@ -404,6 +429,7 @@ begin atomic
 	union all select * from payout.health_payout()
 	union all select * from payout.health_lane()
 	union all select * from payout.health_lost_tail()
+	union all select * from payout.health_lost_tail_cash()
 	union all select * from payout.health_token()
 	union all select * from payout.health_message()
 	union all select * from payout.health_server()

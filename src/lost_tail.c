@@ -1,20 +1,26 @@
 /*
  * lost_tail.c: what the worker tells of its server, so that the one that comes after it knows what it may lack: the
- * timeline, and whether everything was committed to a synchronous standby before it was sent.
+ * timeline, and whether everything was committed to a synchronous standby before it was sent. And what the one that comes
+ * after can prove: that it received the end of that timeline as a standby does.
  *
  * Invariant kept here: a row of payout.incarnation says "synchronous" only while each commit waits for a standby. Once that
  * ceases, the row is corrected before anything else is claimed, and stays so for the rest of this life.
  */
 #include "postgres.h"
 
+#include "access/timeline.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "fmgr.h"
 #include "lost_tail.h"
 #include "miscadmin.h"
 #include "replication/syncrep.h"
+#include "replication/walreceiver.h"
 #include "replication/walsender.h"
+
+PG_FUNCTION_INFO_V1(payout_has_streamed);
 
 static bool says_synchronous = false; /* what our row says */
 
@@ -24,6 +30,27 @@ is_synchronous(void)
 {
 	return max_wal_senders > 0 && SyncRepStandbyNames != NULL && SyncRepStandbyNames[0] != '\0' &&
 		   synchronous_commit >= SYNCHRONOUS_COMMIT_REMOTE_FLUSH;
+}
+
+/*
+ * The end of the timeline came by streaming when the WAL receiver got it; what is restored from an archive, or was there at
+ * the start, did not. The receiver's record lasts until the server stops. When it is only asked to begin, it notes the
+ * place where it should as flushed, with nothing behind the latest chunk's start.
+ */
+Datum
+payout_has_streamed(PG_FUNCTION_ARGS)
+{
+	TimeLineID timeline = (TimeLineID) PG_GETARG_INT32(0);
+	TimeLineID received;
+	XLogRecPtr chunk_start;
+	XLogRecPtr flushed = GetWalRcvFlushRecPtr(&chunk_start, &received);
+	List *history;
+
+	if (RecoveryInProgress() || received != timeline || flushed <= chunk_start)
+		PG_RETURN_BOOL(false);
+	history = readTimeLineHistory(GetWALInsertionTimeLine());
+	PG_RETURN_BOOL(list_length(history) > 1 && ((TimeLineHistoryEntry *) lsecond(history))->tli == timeline &&
+				   flushed >= tliSwitchPoint(timeline, history, NULL));
 }
 
 void

@@ -3,7 +3,7 @@
 -- A standby that was not synchronous, or a restore, begins where its log ends: the last transactions of the server before are
 -- missing, and with them the record of what was sent. Its worker finds itself on another timeline than the life before, notes
 -- down the moment, and from then on every payout that was registered before it is looked for at the bank by its TXID, and
--- sent only when the bank has never heard of it.
+-- sent only when the bank has never heard of it. Nor does it end unasked: it may have been paid.
 --
 -- The rows are not dumped, like the arming: they speak of this server, and a dump that is restored is another one, which a
 -- person arms after making sure of what the original has sent.
@@ -32,32 +32,102 @@ end
 $$;
 comment on function payout.asks_first(timestamptz) is 'whether a payout (or batch) of this moment may have been sent without a record, and so is asked for first';
 
--- A restore to a point in time always lacks something, whatever was synchronous.
-create function payout.is_promoted_standby() returns boolean
+-- What a payout may hide that stands as if it had never been sent.
+create function payout.may_lack_record(p payout.payout) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return p.kind = 'disbursement' and payout.asks_first(p.registered_at) and not exists (
+		select from payout.attempt c
+		where c.txid = p.txid and c.merchant_id = p.merchant_id and c.lane = 'check' and c.asked_attempt_id is null and c.answer <> 'unknown'
+		and c.started_at > (select max(t.at) from payout.lost_tail t));
+end
+$$;
+comment on function payout.may_lack_record(payout.payout) is 'whether a lost tail may have taken the record of a sending of this payout, and the bank has not been asked for it since';
+
+create function payout.hold_reason(p payout.payout, p_reason text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	lost constant text := '; the record of its sending may be lost: the bank must be asked before it is ended (payout.resolve with dispatch asks it first)';
+begin
+	if p_reason like '%' || lost or not coalesce(payout.may_lack_record(p), false) then
+		return left(p_reason, 500);
+	end if;
+	return left(p_reason, 500 - length(lost)) || lost;
+end
+$$;
+comment on function payout.hold_reason(payout.payout, text) is 'the reason of a hold, with what a person must know who decides on a payout of before a lost tail';
+
+-- The end of an order that never left, by our own finding. All such ends are made here.
+create function payout.fail_unsent(p payout.payout, p_reason text) returns payout.payout
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	return current_setting('primary_conninfo') <> '' and not exists (
+	if payout.may_lack_record(p) then
+		perform payout.hold_payout(p.merchant_id, p.txid, 'dispatch', p_reason);
+		return p;
+	end if;
+	update payout.payout u set state = 'failed', reason = p_reason
+	where u.merchant_id = p.merchant_id and u.txid = p.txid
+	returning * into p;
+	return p;
+end
+$$;
+comment on function payout.fail_unsent(payout.payout, text) is 'a payout that cannot be sent fails, or waits for a person where a lost tail may have taken the record of its sending';
+
+create function payout.refuse_unasked(p payout.payout, p_state text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	if payout.may_lack_record(p) then
+		raise exception 'the payout may have been sent: the server before this one is gone with its last records'
+			using errcode = 'PY004', detail = format('TXID %s; it was not %s.', p.txid, p_state),
+				hint = 'The bank must be asked. One that is registered goes nowhere while it is not approved; once approved, it is asked for before it is sent. One that is scheduled an operator may end by payout.resolve, after asking the bank.';
+	end if;
+end
+$$;
+comment on function payout.refuse_unasked(payout.payout, text) is 'trigger move: raises PY004 where a payout would be rejected or cancelled of which a lost tail may have taken the record of its sending';
+
+create function payout.has_streamed(timeline_id integer) returns boolean
+language c volatile strict parallel unsafe as 'MODULE_PATHNAME', 'payout_has_streamed';
+comment on function payout.has_streamed(integer) is 'whether this server, since it started, received the end of this timeline, the one before its own, from another server';
+
+-- A restore to a point in time always lacks something, whatever was synchronous.
+create function payout.is_promoted_standby(p_timeline_id integer) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return payout.has_streamed(p_timeline_id) and not exists (
 		select from unnest('{recovery_target,recovery_target_name,recovery_target_time,recovery_target_xid,recovery_target_lsn}'::text[]) s (name)
 		where current_setting(s.name) <> '');
 end
 $$;
-comment on function payout.is_promoted_standby() is 'whether this server looks like a standby that streamed until it was promoted, by its settings';
+comment on function payout.is_promoted_standby(integer) is 'whether this server is a standby that streamed this timeline until it was promoted';
 
 create function payout.begin_lost_tail(p_last payout.incarnation, p_incarnation_id uuid, p_timeline_id integer) returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	if p_last.incarnation_id is null or p_last.timeline_id = p_timeline_id or (p_last.synchronous and payout.is_promoted_standby()) then
+	if p_last.incarnation_id is null or p_last.timeline_id = p_timeline_id or (p_last.synchronous and payout.is_promoted_standby(p_last.timeline_id)) then
 		return null;
 	end if;
-	-- This server's clock may be behind the one of the server before.
+	-- This server's clock may be behind the one of the server before. Attempts have ids in the order of their moments.
 	insert into payout.lost_tail (at, from_timeline_id, to_timeline_id, incarnation_id)
 	values (greatest(clock_timestamp(), p_last.started_at, (select max(p.registered_at) from payout.payout p where p.final_at is null),
-				(select max(b.created_at) from payout.batch b where b.due_at is not null)),
+				(select max(greatest(b.created_at, b.asked_since)) from payout.batch b where b.due_at is not null),
+				(select max(a.started_at) from payout.channel c,
+					lateral (select q.started_at from payout.attempt q where q.channel_id = c.channel_id order by q.attempt_id desc limit 1) a)),
 			p_last.timeline_id, p_timeline_id, p_incarnation_id);
+	update payout.hold h set reason = payout.hold_reason(p, h.reason)
+	from payout.payout p
+	where p.merchant_id = h.merchant_id and p.txid = h.txid and p.kind = 'disbursement';
 	return payout.lost_tail_left();
 end
 $$;

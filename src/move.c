@@ -210,6 +210,15 @@ stop_requests(const Move *move, const char *from, const MoveRule *rule)
 		gate_stop_at_commit(GATE_PAYOUT, payout_row_text(&move->new, TXID));
 }
 
+/* What a merchant would end may have been paid, where a lost tail has taken the record (lost_tail.sql). */
+static void
+refuse_unasked(const Move *move, const char *to)
+{
+	static RowPlan plan = {NULL, InvalidOid};
+
+	call_sql(&plan, "select payout.refuse_unasked($1, $2)", move, to);
+}
+
 static void
 change_state(Move *move, const Policy *policy, const MoveRule *rule)
 {
@@ -217,6 +226,8 @@ change_state(Move *move, const Policy *policy, const MoveRule *rule)
 	char *to = payout_row_text(&move->new, STATE);
 	HistoryRow row;
 
+	if (strcmp(to, "rejected") == 0 || strcmp(to, "cancelled") == 0)
+		refuse_unasked(move, to);
 	stop_requests(move, from, rule);
 	stamp(move, FINAL_AT, rule->final);
 	stamp(move, DISPUTED_AT, strcmp(to, "disputed") == 0);

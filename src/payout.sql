@@ -129,10 +129,12 @@ create table payout.allowed_move (
 	kind text collate "C" not null,
 	from_state text collate "C" not null,
 	to_state text collate "C" not null,
-	money text check (money in ('deduct', 'settle', 'refund', 'return', 'by_position')),
+	money text check (money in ('deduct', 'settle', 'refund', 'by_position')),
 	event text,
 	final boolean not null default false,
-	primary key (kind, from_state, to_state)
+	primary key (kind, from_state, to_state),
+	-- Where the money of an end is depends on the way that led to it.
+	check (from_state not in ('paid', 'failed', 'returned', 'rejected', 'cancelled', 'expired', 'disputed') or coalesce(money, 'by_position') = 'by_position')
 );
 create trigger forget_rows after insert or update or delete on payout.allowed_move for each row execute function payout.forget_rows();
 create trigger forget_all_rows after truncate on payout.allowed_move for each statement execute function payout.forget_rows();
@@ -160,7 +162,7 @@ insert into payout.allowed_move (kind, from_state, to_state, money, event, final
 	('disbursement', 'suspect', 'dispatching', null, null, false),
 	('disbursement', 'suspect', 'paid', 'settle', 'payout.paid', true),
 	('disbursement', 'suspect', 'failed', 'refund', 'payout.failed', true),
-	('disbursement', 'paid', 'returned', 'return', 'payout.returned', true),
+	('disbursement', 'paid', 'returned', 'by_position', 'payout.returned', true),
 	('disbursement', 'paid', 'disputed', null, 'payout.disputed', false),
 	('disbursement', 'failed', 'disputed', null, 'payout.disputed', false),
 	('disbursement', 'returned', 'disputed', null, 'payout.disputed', false),
@@ -234,13 +236,18 @@ create table payout.hold (
 comment on table payout.hold is 'payouts that wait for a person, with the reason; payout.resolve releases them';
 
 create function payout.hold_payout(p_merchant_id text, p_txid text, p_lane text, p_reason text) returns void
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
-begin atomic
+as $$
+declare
+	p payout.payout;
+begin
+	select * into p from payout.payout q where q.merchant_id = p_merchant_id and q.txid = p_txid;
 	insert into payout.hold (merchant_id, txid, lane, reason)
-	values (p_merchant_id, p_txid, p_lane, left(p_reason, 500))
+	values (p_merchant_id, p_txid, p_lane, payout.hold_reason(p, p_reason))
 	on conflict (merchant_id, txid, lane) do update set reason = excluded.reason;
-end;
+end
+$$;
 comment on function payout.hold_payout(text, text, text, text) is 'sets a payout aside for a person, in one lane';
 
 create function payout.move() returns trigger
@@ -272,10 +279,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
 	settlement text := payout.settlement_account(p.channel_id, p.cvs_code);
-	needed text[] := case p_money when 'by_position' then payout.money_needed(p.merchant_id, p.txid, p.state) else array[p_money] end;
 	money text;
 begin
-	foreach money in array needed loop
+	if p_money <> 'by_position' then
+		raise exception '"%" is not moved here', p_money;
+	end if;
+	foreach money in array payout.money_needed(p.merchant_id, p.txid, p.state) loop
 		case money
 			when 'return' then
 				perform payout.ledger_return(p.merchant_id, p.txid, p.amount,
@@ -295,7 +304,7 @@ begin
 	end loop;
 end
 $$;
-comment on function payout.move_money(payout.payout, text) is 'makes the transfers of a move that seldom happens: return, or whatever a resolved dispute needs';
+comment on function payout.move_money(payout.payout, text) is 'makes the transfers of a move out of an end: whatever brings the money where the new state says it is';
 
 create function payout.release_holds(p payout.payout, p_lane text) returns void
 language plpgsql
@@ -359,7 +368,7 @@ begin
 	end, null);
 end
 $$;
-comment on function payout.money_needed(text, text, text) is 'the transfers that bring a disputed payout''s money where its new state (paid, failed, returned) says it is, in their order';
+comment on function payout.money_needed(text, text, text) is 'the transfers that bring a payout''s money from where it is to where its new state (paid, failed, returned) says it is, in their order';
 
 create function payout.add_event(p payout.payout, p_reason text) returns payout.payout
 language plpgsql

@@ -74,7 +74,11 @@ begin
 	where u.merchant_id = p.merchant_id and u.txid = p.txid
 	returning * into p;
 	p := payout.add_event(p, p.reason);
-	if p.state in ('registered', 'scheduled', 'approved') and p.account_check in ('pending', 'unavailable') then
+	if p.state = 'approved' and p.account_check = 'unavailable' and p.check_due_at is null and payout.may_lack_record(p) then
+		-- Whether the bank has paid it does not depend on its account: it is asked for, and sent when it is not found.
+		update payout.payout u set dispatch_due_at = now_clock
+		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
+	elsif p.state in ('registered', 'scheduled', 'approved') and p.account_check in ('pending', 'unavailable') then
 		update payout.payout u
 		set check_due_at = now_clock, check_deadline_at = greatest(u.check_deadline_at, now_clock + payout.channel_interval(p.channel_id, 'check_deadline_s'))
 		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;

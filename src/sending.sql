@@ -59,6 +59,33 @@ end
 $$;
 comment on function payout.count_sendings(payout.payout) is 'how many payout.sendings there are';
 
+-- A denial of one sending is worth nothing until the others have been asked for after it.
+create function payout.is_left_to_ask(p payout.payout, p_since timestamptz) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return exists (
+		select from payout.sendings(p) s
+		where not exists (select from payout.attempt c
+						  where c.txid = p.txid and c.merchant_id = p.merchant_id and c.lane = 'check' and c.asked_attempt_id is not distinct from s.attempt_id
+						  and c.started_at >= p_since));
+end
+$$;
+comment on function payout.is_left_to_ask(payout.payout, timestamptz) is 'whether any sending of a payout has not been asked for since a moment';
+
+-- A paid payout of which the bank denies one sending: the others are asked for until they are found, or missing for good.
+create function payout.is_half_denied(p payout.payout) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return p.state = 'paid' and payout.count_sendings(p) > 1
+		and exists (select from payout.sendings(p) s where s.answer in ('failed', 'canceled', 'refunded'));
+end
+$$;
+comment on function payout.is_half_denied(payout.payout) is 'whether the bank''s last word of any sending of a paid payout, which has several, is a denial';
+
 -- The one that was asked for longest ago, or never. Where nothing may have been booked, the last attempt.
 create function payout.sending_to_ask(p_channel_id text, p_batch_id uuid, p_txid text, p_asks_first boolean, out attempt_id uuid, out external_id text)
 returns record

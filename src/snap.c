@@ -416,7 +416,8 @@ misfit_of(const BankOrder *order, const Jsonb *json)
 
 /*
  * Whether the answer to a status inquiry speaks of another sending of the payout than was asked for. That it was paid, or is
- * being paid, is true of the payout then as well; that it was not says nothing of the sending that was asked for.
+ * being paid, is true of the payout then as well. That it was not says of the one asked for that the bank does not know it: it
+ * knows the payout under the other request alone.
  */
 static bool
 is_of_other_sending(const BankOrder *order, const Jsonb *json)
@@ -426,6 +427,12 @@ is_of_other_sending(const BankOrder *order, const Jsonb *json)
 	const Echo service_code = {"serviceCode", NULL, service, false};
 
 	return order->call == CALL_STATUS && (!fits(json, &external_id) || !fits(json, &service_code));
+}
+
+static bool
+is_denial(SnapStatus status)
+{
+	return status == SNAP_STATUS_FAILED || status == SNAP_STATUS_CANCELED || status == SNAP_STATUS_REFUNDED;
 }
 
 static void
@@ -486,12 +493,10 @@ snap_read(const BankChannel *channel, const BankOrder *order, const HttpReply *r
 		answer->status = SNAP_STATUS_NOT_FOUND;
 	else if (answer->class == SNAP_OK || answer->class == SNAP_WAIT)
 		read_success(order, json, answer);
-	if (answer->status != SNAP_STATUS_PAID && answer->status != SNAP_STATUS_PENDING &&
-		is_of_other_sending(order, json))
+	if (is_denial(answer->status) && is_of_other_sending(order, json))
 	{
-		answer->class = SNAP_UNKNOWN;
-		answer->status = SNAP_STATUS_UNKNOWN;
-		answer->excerpt = "the answer speaks of another sending, which was not paid";
+		answer->status = SNAP_STATUS_NOT_FOUND;
+		answer->reference_no = NULL;
 	}
 }
 

@@ -159,8 +159,9 @@ begin
 	returning * into p;
 	if p.state = 'approved' then
 		perform payout.pass_gate(p);
-	elsif p.state = 'scheduled' and result = 'invalid' then
-		update payout.payout u set state = 'failed' where u.merchant_id = p.merchant_id and u.txid = p.txid;
+	elsif p.state = 'scheduled' and result = 'invalid' and not payout.may_lack_record(p) then
+		-- else it is set aside at its moment, by the gate
+		perform payout.fail_unsent(p, p.reason);
 	end if;
 end
 $$;

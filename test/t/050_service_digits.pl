@@ -237,8 +237,7 @@ my %mine = (responseCode => '2003600', originalPartnerReferenceNo => $lost, orig
 my $sent = "select count(*) from payout.attempt where lane = 'dispatch'";
 my $orders = $t->sql($sent);
 for my $case ([ 'service 18', 'responseCode', responseCode => '2001800' ], [ 'service 00', 'responseCode', responseCode => '2000000' ], [ 'another reference', 'originalPartnerReferenceNo', originalPartnerReferenceNo => 'X' ],
-	[ 'failed, of another sending', '', originalExternalId => '1', latestTransactionStatus => '06' ], [ 'not found, of another sending', '', originalExternalId => '1', latestTransactionStatus => '07' ],
-	[ 'canceled, of another service', '', serviceCode => '17', latestTransactionStatus => '05' ], [ 'another amount', 'amount.value', amount => { value => '10000.01' } ],
+	[ 'another amount', 'amount.value', amount => { value => '10000.01' } ],
 	[ 'another currency', 'amount.currency', amount => { value => 10000, currency => 'SGD' } ], [ 'another account, failed', 'beneficiaryAccountNo', beneficiaryAccountNo => '1', latestTransactionStatus => '06' ],
 	[ 'not found of service 18', 'responseCode', status => 404, responseCode => '4041801' ], [ 'not found with letters', 'responseCode', status => 404, responseCode => '404xx01' ],
 	[ 'not found of another transfer', 'originalPartnerReferenceNo', status => 404, responseCode => '4043601', originalPartnerReferenceNo => 'X' ])
@@ -249,15 +248,31 @@ for my $case ([ 'service 18', 'responseCode', responseCode => '2001800' ], [ 'se
 	my $asked = $t->sql("select count(*) from payout.attempt where lane = 'check'");
 	$t->wait_sql("select count(*) >= $asked + 2 from payout.attempt where lane = 'check' and outcome is not null");
 	is($t->state($lost) . ' ' . ($t->sql($sent) - $orders), 'suspect 0', "status inquiry, $name: still in doubt, and not sent again");
-	my $words = $member ne '' ? "$member does not fit%" : '%of another sending%';
-	$t->wait_sql("select outcome = 'unknown' and excerpt like '$words' from payout.attempt where lane = 'check' and outcome is not null order by started_at desc limit 1");
+	$t->wait_sql("select outcome = 'unknown' and excerpt like '$member does not fit%' from payout.attempt where lane = 'check' and outcome is not null order by started_at desc limit 1");
+}
+# That another sending of it came to nothing says that the one asked for is not known: alone it moves nothing, and within the
+# grace nothing is sent again.
+$t->sql(q(select payout.alter_channel('BANK1', '{"not_found_grace_s": 3600}')));
+my $still = $t->sql($sent);
+for my $case ([ 'failed, of another sending', originalExternalId => '1', latestTransactionStatus => '06' ], [ 'refunded, of another sending', originalExternalId => '1', latestTransactionStatus => '04' ],
+	[ 'canceled, of another service', serviceCode => '17', latestTransactionStatus => '05' ], [ 'failed, of another service and sending', serviceCode => '20', originalExternalId => '1', latestTransactionStatus => '06' ],
+	[ 'not found, of another sending', originalExternalId => '1', latestTransactionStatus => '07' ])
+{
+	my ($name, %members) = @$case;
+	lie(36 => [ 200, { '=' => JSON::PP::encode_json({ %mine, %members }) } ]);
+	my $asked = $t->sql("select count(*) from payout.attempt where lane = 'check'");
+	$t->wait_sql("select count(*) >= $asked + 2 from payout.attempt where lane = 'check' and outcome is not null");
+	$t->wait_sql("select outcome = 'yes' and answer = 'not_found' from payout.attempt where lane = 'check' and outcome is not null order by started_at desc limit 1");
+	is($t->state($lost) . ' ' . ($t->sql($sent) - $still), 'suspect 0', "status inquiry, $name: still in doubt, and not sent again");
+	is($t->sql("select string_agg(kind, ' ') from payout.transfer where txid = '$lost'"), 'deduct', "status inquiry, $name: no money moves");
 }
 # That another sending of it is being paid is true of the payout.
 lie(36 => [ 200, { '=' => JSON::PP::encode_json({ %mine, originalExternalId => '1', latestTransactionStatus => '03' }) } ]);
 $t->wait_sql("select outcome = 'yes' and answer = 'pending' from payout.attempt where lane = 'check' and outcome is not null order by started_at desc limit 1");
 # Its amount written otherwise is its amount.
 lie(36 => [ 200, { '=' => JSON::PP::encode_json({ %mine, amount => { value => '10000' }, latestTransactionStatus => '03' }) } ]);
-$t->wait_sql("select outcome = 'yes' from payout.attempt where lane = 'check' and outcome is not null order by started_at desc limit 1");
+$t->wait_sql("select outcome = 'yes' and answer = 'pending' from payout.attempt where lane = 'check' and outcome is not null order by started_at desc limit 1");
+$t->sql(q(select payout.alter_channel('BANK1', '{"not_found_grace_s": 0}')));
 lie();
 $t->wait_state($lost, 'paid');
 is($t->times_paid($lost), 1, 'when the bank says so itself, it is sent again and paid once');

@@ -227,9 +227,90 @@ sub point_in_time
 	$t->end_children;
 }
 
+# A restore from the archive to its end, of a server that waited for a standby: whatever its settings say of a primary, it has not
+# streamed, and lacks what was not archived. In recovery alone, and as a standby that finds no primary.
+sub restored_to_the_end
+{
+	my ($name, %kind) = @_;
+	my $t = PayoutTest->new(name => $name, %common);
+	quick($t);
+	my $node = $t->{node};
+	my $standby = standby_of($t, "${name}_standby");
+	$node->enable_archiving;
+	$node->append_conf('postgresql.conf', "synchronous_standby_names = '*'");
+	$node->restart;
+	$t->wait_sql('select synchronous from payout.incarnation where ended_at is null');
+	$node->backup("${name}_base");
+	my %txid = before_tail($t);
+	# The archive ends with a whole segment: that is where a standby would ask its primary to go on.
+	my $segment = $node->safe_psql('postgres', 'select pg_walfile_name(pg_current_wal_lsn())');
+	$node->safe_psql('postgres', 'select pg_switch_wal()');
+	$t->wait_for('the archive has it', sub { $node->safe_psql('postgres', "select coalesce(last_archived_wal >= '$segment', false) from pg_stat_archiver") eq 't' });
+	$node->safe_psql('postgres', q(alter system set archive_command = 'false'; select pg_reload_conf()));
+	in_tail($t, %txid);
+	$t->clear_faults;
+	$node->stop('immediate');
+	$standby->stop('immediate');
+	my $restored = PostgreSQL::Test::Cluster->new("${name}_restored");
+	$restored->init_from_backup($node, "${name}_base", has_restoring => 1, standby => $kind{standby});
+	$restored->append_conf('postgresql.conf', "primary_conninfo = 'host=/nowhere port=1'\nsynchronous_standby_names = ''\narchive_mode = off");
+	$restored->start;
+	if ($kind{standby})
+	{
+		$t->wait_for('it looks for its primary', sub { slurp_file($restored->logfile) =~ /could not connect to the primary server/ });
+		$restored->promote;
+	}
+	$t->{node} = $restored;
+	$t->restart_relay;
+	$t->wait_sql('select not pg_is_in_recovery()');
+	$t->wait_sql('select count(*) = 1 from payout.lost_tail');
+	$t->sql("select payout.resume_channel('BANK1')");
+	expect($t, "$name: restored to the end of the archive", 4, @txid{qw(due bulk left overbooking)});
+	$t->approve($txid{registered});
+	expect($t, "$name: approved again", 1, $txid{registered});
+	$t->sound($name);
+	$restored->stop;
+	$t->end_children;
+}
+
+# A copy of the data directory that is started as it is stays on its timeline, like a server after a crash. Started with
+# recovery.signal and nothing to restore it ends on a new one, and asks; README, Copies.
+sub copy_of_the_directory
+{
+	my $t = PayoutTest->new(name => 'copied', %common);
+	quick($t);
+	my $node = $t->{node};
+	my %txid = before_tail($t);
+	$node->stop;
+	$node->backup_fs_cold('copy');
+	$node->start;
+	in_tail($t, %txid);
+	$t->clear_faults;
+	$node->stop('immediate');
+	my $copy = PostgreSQL::Test::Cluster->new('copy');
+	$copy->init_from_backup($node, 'copy');
+	$copy->append_conf('postgresql.conf', "restore_command = 'false'");
+	$copy->set_recovery_mode;
+	$copy->start;
+	$t->{node} = $copy;
+	$t->restart_relay;
+	$t->wait_sql('select not pg_is_in_recovery()');
+	$t->wait_sql('select count(*) = 1 from payout.lost_tail');
+	$t->sql("select payout.resume_channel('BANK1')");
+	expect($t, 'in a copy that was started by the recipe', 4, @txid{qw(due bulk left overbooking)});
+	$t->approve($txid{registered});
+	expect($t, 'approved again', 1, $txid{registered});
+	$t->sound('in a copy');
+	$copy->stop;
+	$t->end_children;
+}
+
 asynchronous_promotion();
 retries_and_holds();
 synchronous_promotion();
 ceasing();
 point_in_time();
+restored_to_the_end('archived_alone', standby => 0);
+restored_to_the_end('archived_standby', standby => 1);
+copy_of_the_directory();
 done_testing();
