@@ -13,7 +13,9 @@
 #include "sha256.h"
 #include "utils/uuid.h"
 
-#define EXCHANGE_REPLY_BYTES_MAX (1024 * 1024)
+/* Of a bank; what a merchant's server writes behind its status is not looked at, and may be a page. */
+#define EXCHANGE_REPLY_BYTES_MAX (64 * 1024)
+#define EXCHANGE_PAGE_BYTES_MAX (1024 * 1024)
 
 typedef struct Exchange
 {
@@ -32,7 +34,8 @@ typedef struct Exchange
 	BankOrder order;
 	BankRequest request;
 	bytea *salt;	   /* of the order's digest; NULL: it was erased */
-	const char *unfit; /* why it cannot be sent at all; NULL: it can */
+	TimestampTz leave_before; /* by payout.clock(): a resend whose reference the bank may forget then; 0: no bound */
+	const char *unfit;		  /* why it cannot be sent at all; NULL: it can */
 	char *host;		   /* for the breaker */
 
 	/* notify */
