@@ -33,9 +33,9 @@ typedef struct Exchange
 	char external_id[EXTERNAL_ID_SIZE];
 	BankOrder order;
 	BankRequest request;
-	bytea *salt;	   /* of the order's digest; NULL: it was erased */
-	TimestampTz leave_before; /* by payout.clock(): a resend whose reference the bank may forget then; 0: no bound */
-	const char *unfit;		  /* why it cannot be sent at all; NULL: it can */
+	bytea *salt; /* of the order's digest; NULL: it was erased */
+	TimestampTz leave_before; /* of a resend, see payout.leave_before(); 0: no bound */
+	const char *unfit; /* why it cannot be sent at all; NULL: it can */
 	char *host;		   /* for the breaker */
 
 	/* notify */

@@ -110,6 +110,7 @@ snap_contradiction(const BankOrder *order, const Jsonb *json, bool is_not_found,
 	if (order->call == CALL_ACCOUNT_CHECK)
 		return NULL;
 	*class = class_with_state(order, said, snap_status(state));
-	return *class == SNAP_UNKNOWN && said != SNAP_UNKNOWN ? "the transaction's status contradicts responseCode"
-														  : NULL;
+	return *class == SNAP_UNKNOWN && said != SNAP_UNKNOWN
+			   ? "the transaction's status contradicts responseCode"
+			   : NULL;
 }
