@@ -82,6 +82,7 @@ C_FILES = \
 	protocol \
 	snap \
 	snap_sign \
+	snap_words \
 	snap_code \
 	outcome \
 	backoff \

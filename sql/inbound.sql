@@ -60,7 +60,7 @@ create function test.item(p_reference text, p_code text default '2002000', p_mor
 $$ select jsonb_build_object('originalPartnerReferenceNo', p.txid, 'originalReferenceNo', 'B-' || p_reference, 'responseCode', p_code, 'responseMessage', 'words',
 	'beneficiaryAccountNo', p.account_no, 'amount', jsonb_build_object('value', p.amount::text, 'currency', 'IDR')) || p_more from test.payout(p_reference) p $$;
 create function test.bulk(p_reference text, p_items jsonb) returns text language sql as
-$$ select jsonb_build_object('bulkId', 'BANK-7', 'partnerBulkId', p.batch_id, 'bulkObject', p_items)::text from test.payout(p_reference) p $$;
+$$ select jsonb_build_object('bulkId', 'BANKREF', 'partnerBulkId', p.batch_id, 'bulkObject', p_items)::text from test.payout(p_reference) p $$;
 select test.pay('INBOUND001', 'INBANK', 'I' || i) from generate_series(1, 6) i;
 select test.send('INCH'), test.answer('I1', 'yes', 'ok', 202, '2022000');
 select test.notice('{"a": 1}', 'E0', '{"a":2}') as other_body_signed, test.notice('no json', 'E1') as no_json, test.notice('{"bulkObject": 5, "bulkId": "x", "partnerBulkId": "y"}', 'E2') as no_list,
@@ -117,7 +117,9 @@ from unnest(array['{"amount": {"value": "25000.00", "currency": "IDR"}}', '{"amo
 select more, test.told('J1', test.item('J1', code, more::jsonb), 'H' || n), test.state('J1')
 from unnest(array['{"amount": {"value": "250000"}}', '{"amount": {"value": "250000.0"}}', '{"amount": {"value": 250000}}', '{"amount": {"value": 2.5e5}}', '{"amount": null}', '{"amount": {}}'],
 	array['2022000', '2020000', '2022100', '2022000', '2020000', '2022100']) with ordinality u (more, code, n);
-select test.told('J1', test.item('J1', '2002100', '{"amount": {"value": 250000.00}, "originalReferenceNo": "GOOD-1"}'), 'H9'), test.state('J1');
+-- the bank has given it a number before: an item with another one speaks of something else
+select test.told('J1', test.item('J1', '2002100', '{"originalReferenceNo": "GOOD-1"}'), 'H7'), test.told('J1', test.item('J1', '4042011', '{"referenceNo": "B-J11"}'), 'H8'), test.state('J1');
+select test.told('J1', test.item('J1', '2002100', '{"amount": {"value": 250000.00}, "referenceNo": "B-J1"}'), 'H9'), test.state('J1');
 -- two words of one payout: none, in either order, at any distance; the same word twice is one
 select test.notice(test.bulk('J2', jsonb_build_array(test.item('J2', '4042011'), test.item('J2', '2002000'))), 'K1'), test.state('J2');
 select test.notice(test.bulk('J2', jsonb_build_array(test.item('J2', '2002000'), test.item('J2', '4042011'))), 'K2'), test.state('J2');
@@ -125,9 +127,28 @@ select test.notice(test.bulk('J2', jsonb_build_array(test.item('J2', '2002000'),
 select test.notice(test.bulk('J2', jsonb_build_array(test.item('J2', '2002000'), test.item('J2', '2002000', '{"amount": {"value": "1.00"}}'))), 'K4'), test.state('J2');
 select test.notice(test.bulk('J2', jsonb_build_array(test.item('J2', '2002000'), test.item('J2', '2000000'))), 'K5'), test.state('J2');
 select external_id, items, unknown_items, misfits from payout.notice where channel_id = 'INCH' and external_id like 'K%' order by 1;
--- numbers of the bank that are none, and later words: what is known stays
+-- numbers of the bank that are none, or others, and later words: what is known stays
 select test.told('J1', test.item('J1', '2002000', jsonb_build_object('originalReferenceNo', r)), 'L' || n), (test.payout('J1')).bank_reference_no
 from unnest(array['', repeat('9', 65), E'a\nb\u0001', chr(127), 'é', 'OTHER-1']) with ordinality u (r, n);
 select test.told('J3', test.item('J3', '2022000', jsonb_build_object('originalReferenceNo', r)), 'M' || n), (test.payout('J3')).bank_reference_no
 from unnest(array[repeat('9', 65), E'a\tb', 'FIRST-1', '']) with ordinality u (r, n);
+-- whatever else an item or the notice names of what was ordered must be ours; an empty text and null name nothing
+select test.pay('INBOUND001', 'INBANK', 'N' || i) from generate_series(1, 4) i;
+select test.send('INCH'), test.answer('N1', 'yes', 'ok', 202, '2022000');
+select more, test.told('N1', test.item('N1', '4042011', more::jsonb), 'N' || n), test.state('N1')
+from unnest(array['{"beneficiaryBankCode": "014"}', '{"bankCode": "INBANK2"}', '{"bankCode": 14}', '{"sourceAccountNo": "8888010001575080"}', '{"sourceAccount": "************7508"}', '{"sourceAccountNo": "0000888801000157508"}', '{"sourceAccountNo": {"a": 1}}', '{"partnerReferenceNo": "X"}',
+	'{"partnerBulkId": "018d0000-0000-7000-8000-000000000001"}', '{"bulkId": "BULK-OF-OTHERS"}', '{"beneficiaryAccountNo": "881111****"}', '{"beneficiaryAccountNo": "008811111111"}']) with ordinality u (more, n);
+create function test.of_bulk(p_reference text, p_item jsonb, p_more jsonb, p_id text) returns text language plpgsql as $$
+declare
+	answer text := test.notice((test.bulk(p_reference, jsonb_build_array(p_item))::jsonb || p_more)::text, p_id);
+begin
+	return concat_ws(' ', answer, (select concat_ws(' ', n.unknown_items, n.misfits) from payout.notice n where n.channel_id = 'INCH' and n.external_id = p_id), test.state(p_reference));
+end $$;
+select more, test.of_bulk('N1', test.item('N1', '4042011'), more::jsonb, 'O' || n) from unnest(array['{"bulkId": "BULK-OF-OTHERS"}', '{"sourceAccountNo": "1"}', '{"sourceAccount": "88880100015750x"}', '{"currency": "USD"}']) with ordinality u (more, n);
+-- the status beside the code: they agree, or the item is no word
+select more, code, test.told('N1', test.item('N1', code, more::jsonb), 'P' || n || 'S'), test.state('N1')
+from unnest(array['{"latestTransactionStatus": "06"}', '{"transactionStatus": "05"}', '{"latestTransactionStatus": "00"}', '{"transactionStatus": "03"}', '{"latestTransactionStatus": "00", "transactionStatus": "06"}', '{"latestTransactionStatus": "done"}', '{"transactionStatus": "02"}', '{"latestTransactionStatus": "01"}'],
+	array['2002000', '2022000', '4042011', '4042011', '2002000', '2002000', '2002000', '2022000']) with ordinality u (more, code, n);
+select test.told('N1', test.item('N1', '2002000', jsonb_build_object('latestTransactionStatus', '00', 'transactionStatus', '00', 'bankCode', 'INBANK', 'beneficiaryBankCode', '', 'sourceAccountNo', '888801000157508', 'sourceAccount', null, 'partnerReferenceNo', test.txid('N1'), 'partnerBulkId', upper((test.payout('N1')).batch_id::text), 'bulkId', 'BANKREF')), 'Q1'), test.state('N1');
+select test.told('N2', test.item('N2', '4042011', '{"transactionStatus": "06", "bankCode": ""}'), 'Q2'), test.state('N2'), test.told('N3', test.item('N3', '2002000'), 'Q3'), test.state('N3');
 select check_name, detail from payout.verify();

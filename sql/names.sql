@@ -29,6 +29,9 @@ select * from test.wrong_pairs('test.pair');
 select * from test.wrong_pairs('test.pair_beyond');
 select * from test.wrong_pairs('test.pair_utf8');
 select payout.compare_names('Budi', null), payout.compare_names(null, 'BUDI'), payout.plain_name('--') = '', payout.plain_name(null);
+-- what is longer than any name, or has a character that this database cannot hold, is no name, and costs nothing
+select payout.compare_names('Budi', n), payout.compare_names(n, 'BUDI'), payout.plain_name(n) is null as not_looked_at from unnest(array[repeat('BUDI ', 60) || 'B', 'A' || repeat(U&'\0301', 200000) || repeat(U&'\0327', 200000), repeat('B', 300000), repeat(U&'\FDFA', 301)]) n;
+select payout.compare_names(repeat('Budi ', 60), repeat('BUDI ', 60)), payout.compare_names('Budi', 'BUDI' || chr(26)), payout.shown_name('BUD' || chr(26)), length(payout.shown_name(repeat('B', 300)));
 
 -- by the lane: both ways of recording say the same, and an unreadable name is held as another name is
 select test.set_up('NAMES00001', 'NAMECH', 'NAMEBANK');

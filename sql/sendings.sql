@@ -71,6 +71,11 @@ select test.pay('SENDINGS01', 'SENBANK', 'SNDC' || i) from generate_series(1, 2)
 select test.send('SENCH'), test.unknown('SNDC1'), test.lost('SNDC1'), test.lost('SNDC2'), test.send('SENCH'), test.unknown('SNDC1');
 select test.noticed('failed', 'SNDC1', 'SNDC2');
 select test.inquire('SNDC1', 'failed'), test.inquire('SNDC1', 'failed'), test.inquire('SNDC2', 'not_found'), test.inquire('SNDC2', 'not_found'), test.inquire('SNDC2', 'not_found'), test.inquire('SNDC2', 'not_found'), test.send('SENCH');
+-- what the bank does not find of a batch that it knows waits for a person, who says what became of it; it cannot go again
+select test.held('SNDC2') like '%another payout of its batch is known%' as held;
+select state from payout.resolve('SENDINGS01', test.txid('SNDC2'), 'dispatch', 'alone');
+select state from payout.resolve('SENDINGS01', test.txid('SNDC2'), 'failed', 'the bank knows nothing of it');
+select count(*) as holds from payout.hold h where h.txid = test.txid('SNDC2');
 
 -- without the bank's word on how long it refuses a reference a person decides, on any member, for all of them
 select payout.alter_channel('SENCH', '{"reference_memory_s": null}') is distinct from null as altered;
@@ -82,7 +87,7 @@ select test.inquire('SNDD3', 'not_found'), (test.payout('SNDD3')).status_due_at 
 select check_name, detail from payout.verify();
 select batch_id as d from payout.payout where reference_no = 'SNDD2' \gset
 select state, reason from payout.resolve('SENDINGS01', test.txid('SNDD2'), 'dispatch', 'the bank knows nothing of it');
-select test.state('SNDD1', 'SNDD2', 'SNDD3'), count(*) as holds from payout.hold where merchant_id = 'SENDINGS01';
+select test.state('SNDD1', 'SNDD2', 'SNDD3'), count(*) as holds from payout.hold where merchant_id = 'SENDINGS01' and txid in (test.txid('SNDD1'), test.txid('SNDD2'), test.txid('SNDD3'));
 select test.send('SENCH'), test.answer('SNDD1', 'yes', 'ok', 200, '2002000'), test.state('SNDD1', 'SNDD2', 'SNDD3'), (test.payout('SNDD3')).batch_id = :'d' as same_batch;
 select state from payout.resolve('SENDINGS01', test.txid('SNDD2'), 'dispatch', 'twice');
 -- not when one of them is known, or is being asked anew
@@ -126,6 +131,59 @@ select test.word('SNDH1', 'pending', n) from unnest(array['', repeat('x', 65), E
 select test.word('SNDH1', 'pending', 'FIRST'), test.word('SNDH1', 'paid', 'SECOND'), test.word('SNDH1', 'unknown', '');
 select event_no, from_state, to_state, reason from payout.payout_event where txid = test.txid('SNDH1') order by event_no desc limit 1;
 select test.word('SNDH2', 'paid', E'\x7f'), test.word('SNDH2', 'paid', 'OWN'), test.word('SNDH2', 'failed', 'OTHER');
+
+-- a notice may speak of a sending that was refused for now: its denial moves nothing before, while and after another is sent
+select payout.alter_channel('SENCH', '{"mode": "bulk", "request_timeout_ms": 1000, "reference_memory_s": 31536000}') is distinct from null as altered;
+create function test.refused(p_reference text, p_outcome text, p_class text, p_code text) returns text language plpgsql as $$
+begin
+	perform test.answer(p_reference, p_outcome, p_class, left(coalesce(p_code, '0'), 3)::integer, p_code);
+	update payout.batch set due_at = payout.clock() where batch_id = (test.payout(p_reference)).batch_id and state = 'open';
+	perform payout.resume_channel('SENCH');
+	update payout.channel set not_before = null, not_before_reason = null where channel_id = 'SENCH';
+	return (select state from payout.batch where batch_id = (test.payout(p_reference)).batch_id);
+end $$;
+select test.pay('SENDINGS01', 'SENBANK', 'SNDI' || i) from generate_series(1, 3) i;
+select test.send('SENCH'), test.refused('SNDI1', 'refused_for_now', 'later', '4032014'), test.noticed('failed', 'SNDI1');
+select test.send('SENCH'), test.noticed('failed', 'SNDI1', 'SNDI2'), test.answer('SNDI1', 'yes', 'ok', 200, '2002000'), test.noticed('failed', 'SNDI1', 'SNDI2'), (test.payout('SNDI1')).status_due_at <= payout.clock() as at_once;
+select test.inquire('SNDI1', 'failed'), test.inquire('SNDI2', 'paid'), test.noticed('paid', 'SNDI3'), test.money('SNDI1');
+-- so it is with a token that had ended, and with a refusal of which we do not know; not with what never left
+select test.pay('SENDINGS01', 'SENBANK', 'SNDJ' || i) from generate_series(1, 2) i;
+select test.send('SENCH'), test.refused('SNDJ1', 'refused_for_now', 'auth', '4012001'), test.send('SENCH'), test.noticed('canceled', 'SNDJ1'), test.answer('SNDJ1', 'unknown', 'unknown', 504, null), test.noticed('refunded', 'SNDJ1', 'SNDJ2');
+select test.inquire('SNDJ1', 'failed'), test.inquire('SNDJ2', 'paid');
+select test.pay('SENDINGS01', 'SENBANK', 'SNDK' || i) from generate_series(1, 2) i;
+select test.send('SENCH'), test.refused('SNDK1', 'not_sent', 'unknown', null), test.send('SENCH'), test.noticed('failed', 'SNDK1'), test.answer('SNDK1', 'yes', 'ok', 200, '2002000'), test.noticed('failed', 'SNDK2');
+-- a notice of what was refused for now says that one was paid: the others are asked for, and wait for a person if they are never found
+select test.pay('SENDINGS01', 'SENBANK', 'SNDL' || i) from generate_series(1, 3) i;
+select test.send('SENCH'), test.refused('SNDL1', 'refused_for_now', 'later', '4292000'), test.noticed('paid', 'SNDL1'), test.send('SENCH'), test.state('SNDL1', 'SNDL2', 'SNDL3');
+select test.inquire('SNDL2', 'not_found'), coalesce(test.held('SNDL2'), 'not held'), test.inquire('SNDL2', 'not_found'), test.held('SNDL2') like '%another payout of its batch is known%' as held, coalesce(test.held('SNDL3'), 'not held');
+select test.inquire('SNDL3', 'paid'), (test.payout('SNDL2')).status_due_at is not null as asked_for;
+select state from payout.resolve('SENDINGS01', test.txid('SNDL2'), 'failed', 'the bank has it not');
+select count(*) as holds from payout.hold h where h.txid = test.txid('SNDL2');
+
+-- what was decided in time may be claimed too late: the bank is asked anew, and a person decides
+select payout.alter_channel('SENCH', '{"mode": "single", "reference_memory_s": 3600, "connect_timeout_ms": 1000}') is distinct from null as altered;
+select test.pay('SENDINGS01', 'SENBANK', 'SNDM' || i) from generate_series(1, 4) i;
+select test.send('SENCH');
+select string_agg(test.unknown('SNDM' || i)::text, ' ') from generate_series(1, 4) i;
+select string_agg(test.lost('SNDM' || i), ', ' order by i) from generate_series(1, 4) i;
+begin;
+select p.reference_no, w.leave_before - a.started_at as bound from payout.claim_dispatch('SENCH', 1) w join payout.payout p using (merchant_id, txid) join payout.attempt a on a.batch_id = w.batch_id;
+rollback;
+select payout.alter_channel('SENCH', '{"request_timeout_ms": 600000, "reference_memory_s": 601}') is distinct from null as altered;
+select test.send('SENCH'), test.state('SNDM1', 'SNDM2'), test.lost('SNDM1'), test.held('SNDM1'), test.send('SENCH');
+select payout.alter_channel('SENCH', '{"reference_memory_s": 3600}') is distinct from null as altered;
+select test.lost('SNDM2') as second;
+select payout.alter_channel('SENCH', '{"reference_memory_s": null}') is distinct from null as altered, test.send('SENCH'), test.state('SNDM2');
+-- the connection and the token take their time as well
+select payout.alter_channel('SENCH', '{"reference_memory_s": 3600, "request_timeout_ms": 1000}') is distinct from null as altered;
+select test.lost('SNDM3') as third;
+select payout.alter_channel('SENCH', '{"reference_memory_s": 602, "connect_timeout_ms": 600000}') is distinct from null as altered, test.send('SENCH'), test.state('SNDM3');
+-- a person is not bound
+select state from payout.resolve('SENDINGS01', test.txid('SNDM1'), 'dispatch', 'in spite of it');
+begin;
+select w.leave_before is null as unbound from payout.claim_dispatch('SENCH', 1) w;
+rollback;
+select test.send('SENCH'), test.unknown('SNDM1'), test.lost('SNDM1'), test.lost('SNDM1'), test.held('SNDM1');
 select check_name, detail from payout.verify();
 
 -- a denial of what is paid is looked into at every sending, however often the bank was asked before

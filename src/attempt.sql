@@ -30,6 +30,7 @@ create table payout.batch (
 	sent_at timestamptz,
 	tries integer not null default 0,
 	was_unknown boolean not null default false,
+	by_person boolean not null default false,
 	asked_since timestamptz,
 	bank_batch_no text,
 	response_code text,
@@ -44,6 +45,7 @@ comment on column payout.batch.state is 'open (to be sent at due_at), sending, a
 comment on column payout.batch.source_account_no is 'our account that is debited: the one that all members were registered with';
 comment on column payout.batch.salt is 'what its orders are digested with, see payout.attempt.request_digest';
 comment on column payout.batch.was_unknown is 'an earlier sending may have arrived: a later refusal proves nothing';
+comment on column payout.batch.by_person is 'a person decided that it is sent again: however long the bank refuses a repeated reference';
 comment on column payout.batch.asked_since is 'when it last became unknown: what the bank was asked before proves nothing any more';
 
 create index batch_due on payout.batch (channel_id, due_at) where due_at is not null;

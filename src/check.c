@@ -38,6 +38,7 @@ claim(BankChannel *channel, int slots, dlist_head *claimed)
 			DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 6, &isnull));
 		order->bank_reference_no = lane_column(row, 7);
 		order->asked_attempt_id = lane_column(row, 12);
+		order->source_account_no = lane_column(row, 13);
 		exchange->salt = lane_bytes(row, 11);
 		lane_write(exchange);
 		MemoryContextSwitchTo(old);

@@ -5,7 +5,8 @@
 
 create type payout.check_work as (
 	channel_id text, merchant_id text, txid text, service integer, external_id text, transaction_date timestamptz,
-	bank_reference_no text, amount numeric, account_no text, wire_code text, salt bytea, asked_attempt_id uuid
+	bank_reference_no text, amount numeric, account_no text, wire_code text, salt bytea, asked_attempt_id uuid,
+	source_account_no text
 );
 comment on type payout.check_work is 'what lane check sends for one payout; service, external id and date are those of the transfer asked for, asked_attempt_id its attempt; null: by the TXID alone';
 
@@ -41,7 +42,7 @@ begin
 		where tail or b.tries > 1) a on true
 	where p.ctid = d.place
 	returning p.channel_id, p.merchant_id, p.txid, b.service::integer, a.external_id,
-		b.transaction_date, p.bank_reference_no, p.amount, p.account_no, p.wire_code, p.content_salt, a.attempt_id;
+		b.transaction_date, p.bank_reference_no, p.amount, p.account_no, p.wire_code, p.content_salt, a.attempt_id, b.source_account_no;
 end
 $$;
 comment on function payout.claim_check(text, integer) is 'worker: takes due status checks of a channel';

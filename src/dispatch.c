@@ -46,6 +46,10 @@ read_batch(BankChannel *channel, uint64 first, uint64 end, dlist_head *claimed)
 	order->transaction_date =
 		DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[first], SPI_tuptable->tupdesc, 5, &isnull));
 	exchange->salt = lane_bytes(first, 14);
+	exchange->leave_before =
+		DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[first], SPI_tuptable->tupdesc, 15, &isnull));
+	if (isnull)
+		exchange->leave_before = 0;
 	lane_write(exchange);
 	MemoryContextSwitchTo(old);
 	return exchange;

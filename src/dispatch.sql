@@ -11,9 +11,9 @@
 create type payout.dispatch_work as (
 	channel_id text, batch_id uuid, service integer, source_account_no text, transaction_date timestamptz, request_digest bytea,
 	merchant_id text, txid text, wire_code text, account_no text, beneficiary_name text, amount numeric, description text,
-	salt bytea
+	salt bytea, leave_before timestamptz
 );
-comment on type payout.dispatch_work is 'what lane dispatch sends for one member of a batch';
+comment on type payout.dispatch_work is 'what lane dispatch sends for one member of a batch; leave_before: see payout.leave_before';
 
 -- New batches from the payouts that passed the gate, claimed at once. Overbooking goes one by one (17), online in bulk
 -- (20) or one by one (18) as the channel says.
@@ -79,7 +79,7 @@ begin
 		select p_channel_id, m.batch_id, m.service, 'sending', m.source_account_no, dated, m.items, m.total, started, 1, m.salt
 		from member m where m.batch_rank <= p_limit and m.id is not null)
 	select array_agg(row(p_channel_id, m.batch_id, m.service, m.source_account_no, dated, null, m.merchant_id, m.txid,
-			m.wire_code, m.account_no, m.beneficiary_name, m.amount, m.description, m.salt)::payout.dispatch_work
+			m.wire_code, m.account_no, m.beneficiary_name, m.amount, m.description, m.salt, null)::payout.dispatch_work
 			order by m.batch_id, m.txid),
 		array_agg(row(m.merchant_id, m.txid, 'approved', 'dispatching', m.batch_id, null, null, null, null, false)::payout.step)
 	into formed, steps
@@ -152,6 +152,7 @@ as $$
 declare
 	b payout.batch;
 	taken uuid[] := '{}';
+	bounds timestamptz[] := '{}';
 	members integer;
 begin
 	perform payout.ask_instead(p_channel_id);
@@ -168,8 +169,11 @@ begin
 		if payout.is_batch_held(b.channel_id, b.batch_id) then
 			-- It waits for a person without a moment, as in hold_batch.
 			update payout.batch q set due_at = null where q.channel_id = b.channel_id and q.batch_id = b.batch_id;
+		elsif payout.is_too_late(b) then
+			perform payout.doubt_batch(b.channel_id, b.batch_id, b.response_code, 'it was to be sent again and was not in time: the bank is asked anew', payout.clock());
 		elsif members = b.item_count then
 			taken := taken || b.batch_id;
+			bounds := bounds || payout.leave_before(b);
 		end if;
 	end loop;
 	update payout.batch q set state = 'sending', due_at = null, sent_at = payout.clock(), tries = q.tries + 1
@@ -177,8 +181,8 @@ begin
 	return query
 	select t.channel_id, t.batch_id, t.service::integer, t.source_account_no, t.transaction_date,
 		(select a.request_digest from payout.attempt a where a.channel_id = t.channel_id and a.batch_id = t.batch_id order by a.started_at limit 1),
-		p.merchant_id, p.txid, p.wire_code, p.account_no, p.beneficiary_name, p.amount, p.description, t.salt
-	from unnest(taken) w (batch_id),
+		p.merchant_id, p.txid, p.wire_code, p.account_no, p.beneficiary_name, p.amount, p.description, t.salt, w.leave_before
+	from unnest(taken, bounds) w (batch_id, leave_before),
 	lateral (select q.* from payout.batch q where q.channel_id = p_channel_id and q.batch_id = w.batch_id limit 1) t,
 	-- with OFFSET they are looked up for each batch, whatever the statistics say
 	lateral (select q.* from payout.payout q where q.channel_id = t.channel_id and q.batch_id = t.batch_id offset 0) p

@@ -283,7 +283,8 @@ send(Exchange *exchange, const char *url, const char *body, List *headers, char 
 		list[foreach_current_index(cell)] = lfirst(cell);
 	request.connect_timeout_ms = channel != NULL ? channel->connect_timeout_ms : 5000;
 	request.request_timeout_ms = channel != NULL ? channel->request_timeout_ms : 15000;
-	request.reply_bytes_max = EXCHANGE_REPLY_BYTES_MAX;
+	request.reply_bytes_max = channel != NULL ? EXCHANGE_REPLY_BYTES_MAX : EXCHANGE_PAGE_BYTES_MAX;
+	request.no_body = channel == NULL;
 	request.ca_file = channel != NULL ? channel->ca_file : NULL;
 	request.client_certificate = channel != NULL ? channel->client_certificate : NULL;
 	request.money = exchange->lane == LANE_DISPATCH;

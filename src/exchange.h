@@ -13,7 +13,9 @@
 #include "sha256.h"
 #include "utils/uuid.h"
 
-#define EXCHANGE_REPLY_BYTES_MAX (1024 * 1024)
+/* Of a bank; what a merchant's server writes behind its status is not looked at, and may be a page. */
+#define EXCHANGE_REPLY_BYTES_MAX (64 * 1024)
+#define EXCHANGE_PAGE_BYTES_MAX (1024 * 1024)
 
 typedef struct Exchange
 {
@@ -31,7 +33,8 @@ typedef struct Exchange
 	char external_id[EXTERNAL_ID_SIZE];
 	BankOrder order;
 	BankRequest request;
-	bytea *salt;	   /* of the order's digest; NULL: it was erased */
+	bytea *salt; /* of the order's digest; NULL: it was erased */
+	TimestampTz leave_before; /* of a resend, see payout.leave_before(); 0: no bound */
 	const char *unfit; /* why it cannot be sent at all; NULL: it can */
 	char *host;		   /* for the breaker */
 

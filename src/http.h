@@ -21,6 +21,7 @@ typedef struct HttpRequest
 	bool money;						/* must never be sent twice without a decision of the caller */
 	bool exact;						/* must never take another request's answer for its own; HTTP/1.1 */
 	bool fresh;						/* on a new connection */
+	bool no_body;					/* of the reply is kept: it is counted and forgotten */
 
 	/*
 	 * Asked last, each time that libcurl is about to write the request: why it may not leave, NULL when it may. Is called in

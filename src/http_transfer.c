@@ -134,10 +134,15 @@ on_body(char *data, size_t size, size_t count, void *user_data)
 	size_t bytes = size * count;
 	size_t needed;
 
-	if (bytes > transfer->reply_bytes_max - transfer->reply_len)
+	if (bytes > transfer->reply_bytes_max - transfer->reply_len - transfer->forgotten_bytes)
 	{
 		transfer->body_too_large = true;
 		return 0;
+	}
+	if (transfer->no_body)
+	{
+		transfer->forgotten_bytes += bytes;
+		return bytes;
 	}
 
 	needed = transfer->reply_len + bytes + 1;
@@ -463,6 +468,7 @@ fill_transfer(HttpTransfer *transfer, const HttpRequest *req, char *error, size_
 	transfer->money = req->money;
 	transfer->exact = req->exact;
 	transfer->reply_bytes_max = req->reply_bytes_max;
+	transfer->no_body = req->no_body;
 	return http_guard_url(req->url, &transfer->host_allowed, error, error_size) &&
 		   copy_request(transfer, req, error, error_size) &&
 		   set_fixed_options(transfer->easy, error, error_size) &&

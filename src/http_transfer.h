@@ -26,6 +26,8 @@ typedef struct HttpTransfer
 	size_t reply_len;
 	size_t reply_size; /* allocated */
 	size_t reply_bytes_max;
+	size_t forgotten_bytes; /* of the reply's body */
+	bool no_body;
 	size_t header_bytes;
 	const char *(*refusal)(const void *owner);
 	const char *why_refused;

@@ -19,6 +19,7 @@
 #include "secret_file.h"
 #include "snap_code.h"
 #include "snap_sign.h"
+#include "utf8.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -166,9 +167,10 @@ payout_notice_signature_valid(PG_FUNCTION_ARGS)
 	char *method = argument(fcinfo, 1);
 	char *path = argument(fcinfo, 2);
 	char *token = argument(fcinfo, 3);
-	char *body = argument(fcinfo, 4);
+	const char *body = argument(fcinfo, 4);
 	char *stamp = argument(fcinfo, 5);
 	char *signature = argument(fcinfo, 6);
+	int body_len = 0;
 	List *secrets;
 	SnapEncoding encoding;
 	bool valid = false;
@@ -177,10 +179,14 @@ payout_notice_signature_valid(PG_FUNCTION_ARGS)
 	if (channel_id == NULL || method == NULL || path == NULL || token == NULL || body == NULL ||
 		stamp == NULL || signature == NULL)
 		PG_RETURN_BOOL(false);
+	/* as the bank has signed it, whatever this database's encoding is */
+	body = utf8_of(body, (int) strlen(body), &body_len);
+	if (body == NULL)
+		PG_RETURN_BOOL(false);
 	secrets = secret_values(psprintf("channel:%s", channel_id), "client_secret");
 	encoding = channel_encoding(channel_id);
 	foreach(cell, secrets)
-		valid |= snap_verify_symmetric(lfirst(cell), method, path, token, body, strlen(body), stamp, encoding,
+		valid |= snap_verify_symmetric(lfirst(cell), method, path, token, body, body_len, stamp, encoding,
 									   signature);
 	secret_wipe(secrets);
 	PG_RETURN_BOOL(valid);

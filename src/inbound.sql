@@ -19,7 +19,7 @@ create table payout.notice (
 comment on table payout.notice is 'notices received from banks in the last 90 days; its keys refuse a repeated X-EXTERNAL-ID of the same day, and a repeated signature';
 comment on column payout.notice.day is 'the day in Jakarta of the X-TIMESTAMP, which is signed: a repeat after midnight is of the same day';
 comment on column payout.notice.signature_digest is 'SHA-256 of the X-SIGNATURE: the external id itself is not signed, so a repeat could carry another';
-comment on column payout.notice.unknown_items is 'items that are no word: they match no payout of ours in reference, batch, amount, currency and account, or another item of the notice says something else of the same payout';
+comment on column payout.notice.unknown_items is 'items that are no word: they match no payout of ours in all that they name, contradict themselves, or another item of the notice says something else of the same payout';
 comment on column payout.notice.misfits is 'of those, by number in the notice, what did not fit: the name of a member, or "contradiction"; cut to 500 characters; null where all fitted';
 
 create function payout.read_json(body text) returns jsonb
@@ -202,16 +202,41 @@ end
 $$;
 comment on function payout.remember_notice(text, date, text, text) is 'notes a notice down and forgets some that are older than 90 days; false when it has come before';
 
--- Reference, batch and account must be ours; amount and currency, where an item names them; its code is of the bulk (20), the
--- notice (21), or of no service (00), as in the standard's sample. An empty text names nothing, but is no amount.
-create function payout.notice_misfit(p payout.payout, p_channel_id text, p_notice jsonb, p_item jsonb) returns text
+-- What an item says of its payout: by its code, and by the status of the transaction where it names one. Where these
+-- contradict one another it says nothing.
+create function payout.notice_status(p_item jsonb) returns text
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	coded text := case payout.snap_item_class(p_item ->> 'responseCode') when 'ok' then 'paid' when 'fail' then 'failed' when 'wait' then 'pending' else 'unknown' end;
+	latest text := nullif(p_item ->> 'latestTransactionStatus', '');
+	other text := nullif(p_item ->> 'transactionStatus', '');
+	named text := coalesce(latest, other);
+begin
+	return case
+		when latest <> other then 'contradiction'
+		when named is null or coded = 'unknown' then coded
+		when coded = 'paid' and named = '00' then 'paid'
+		when coded in ('paid', 'pending') and named in ('00', '01', '02', '03') then 'pending'
+		when coded = 'failed' and named in ('04', '05', '06') then 'failed'
+		else 'contradiction' end;
+end
+$$;
+comment on function payout.notice_status(jsonb) is 'paid, failed, pending or unknown: what an item of a notice says of its payout; contradiction where its members cannot all be true';
+
+-- Reference, batch and account must be ours, and whatever else an item or the notice names of what was ordered; its code is of
+-- the bulk (20), the notice (21), or of no service (00), as in the standard's sample. An empty text names nothing, but is no
+-- amount. What a bank masks or pads is not the same.
+create function payout.notice_misfit(p payout.payout, b payout.batch, p_channel_id text, p_notice jsonb, p_item jsonb) returns text
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
 	amount jsonb := nullif(p_item -> 'amount', 'null');
+	misfit text;
 begin
-	return case
+	misfit := case
 		when p.txid is null then 'originalPartnerReferenceNo'
 		when p.channel_id is distinct from p_channel_id or p.batch_id::text is distinct from lower((p_notice ->> 'partnerBulkId') collate "C")
 			then 'partnerBulkId'
@@ -219,11 +244,23 @@ begin
 		when p_item ->> 'beneficiaryAccountNo' is distinct from p.account_no then 'beneficiaryAccountNo'
 		when jsonb_typeof(amount) <> 'object' then 'amount'
 		when not payout.snap_same_amount(amount ->> 'value', p.amount::text) then 'amount.value'
-		when nullif(amount ->> 'currency', '') <> p.currency then 'amount.currency'
-		when nullif(p_item ->> 'currency', '') <> p.currency then 'currency' end;
+		when nullif(amount ->> 'currency', '') <> p.currency then 'amount.currency' end;
+	if misfit is not null or p.txid is null then
+		return misfit;
+	end if;
+	return (
+		select w.name
+		from (values
+			(1, 'currency', p.currency, true), (2, 'partnerBulkId', b.batch_id::text, true), (3, 'bulkId', b.bank_batch_no, true),
+			(4, 'sourceAccountNo', b.source_account_no, true), (5, 'sourceAccount', b.source_account_no, true),
+			(6, 'partnerReferenceNo', p.txid, false), (7, 'originalReferenceNo', p.bank_reference_no, false), (8, 'referenceNo', p.bank_reference_no, false),
+			(9, 'beneficiaryBankCode', p.wire_code, false), (10, 'bankCode', p.wire_code, false)) w (n, name, ours, is_of_bulk),
+		lateral (values (p_item, true), (p_notice, w.is_of_bulk)) told (members, counts)
+		where told.counts and nullif(case w.name when 'partnerBulkId' then lower((told.members ->> w.name) collate "C") else told.members ->> w.name end, '') <> w.ours
+		order by w.n limit 1);
 end
 $$;
-comment on function payout.notice_misfit(payout.payout, text, jsonb, jsonb) is 'the first member of a notice''s item that does not fit the payout that it names; null where all fit';
+comment on function payout.notice_misfit(payout.payout, payout.batch, text, jsonb, jsonb) is 'the first member of a notice''s item, or of the notice, that does not fit the payout that the item names and its batch; null where all fit';
 
 create function payout.apply_notice(p_channel_id text, p_notice jsonb, out unknown_items integer, out misfits text)
 language plpgsql
@@ -237,15 +274,16 @@ begin
 	-- Items that say something else of one payout than others do are no word, whichever comes first; equal ones are one.
 	with item as materialized (
 		select x.n, x.i, x.i ->> 'originalPartnerReferenceNo' as txid, x.i ->> 'responseCode' as code,
-			case payout.snap_item_class(x.i ->> 'responseCode') when 'ok' then 'paid' when 'fail' then 'failed' when 'wait' then 'pending' else 'unknown' end as status
+			payout.notice_status(x.i) as status
 		from jsonb_array_elements(p_notice -> 'bulkObject') with ordinality x (i, n)),
 	ours as materialized (
 		select q.*
 		from (select distinct x.txid from item x order by x.txid) i,
 		lateral (select q.* from payout.payout q where q.merchant_id = left(i.txid, 10) and q.txid = i.txid for no key update) q),
 	fitted as (
-		select x.*, o.merchant_id, payout.notice_misfit(o, p_channel_id, p_notice, x.i) as misfit
-		from item x left join ours o on o.txid = x.txid),
+		select x.*, o.merchant_id, coalesce(payout.notice_misfit(o, b, p_channel_id, p_notice, x.i), case x.status when 'contradiction' then x.status end) as misfit
+		from item x left join ours o on o.txid = x.txid
+		left join lateral (select q.* from payout.batch q where q.channel_id = o.channel_id and q.batch_id = o.batch_id limit 1) b on true),
 	judged as (
 		select f.*, coalesce(f.misfit, case when min(f.status) over same <> max(f.status) over same or count(f.misfit) over same > 0 then 'contradiction' end) as fault,
 			row_number() over (partition by f.txid order by f.n) as nth

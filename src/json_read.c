@@ -4,6 +4,9 @@
  * PostgreSQL's own jsonb input does the work. It reports bad input by raising; here that is caught at once. This is
  * sound without a subtransaction because the input functions touch nothing but memory: no lock, no buffer, no table.
  *
+ * Characters are brought into the server's encoding here, where that is not UTF-8: jsonb input raises at an escape that it
+ * cannot translate, and the message would be lost for one letter of a name.
+ *
  * A member that stands twice makes the whole text unreadable: jsonb would keep the last one in silence.
  */
 #include "postgres.h"
@@ -16,6 +19,7 @@
 #include "json_depth.h"
 #include "json_read.h"
 #include "mb/pg_wchar.h"
+#include "utf8.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -36,22 +40,97 @@ count_keys(Jsonb *json)
 	return count;
 }
 
-Jsonb *
-json_read(const char *body, size_t size)
+/* The four hexadecimal digits behind a backslash and a "u"; -1: they are none. */
+static int
+escaped_unit(const char *text, size_t size)
+{
+	int unit = 0;
+
+	if (size < 6 || text[0] != '\\' || text[1] != 'u')
+		return -1;
+	for (int i = 2; i < 6; i++)
+	{
+		const char *digits = "0123456789abcdef";
+		const char *digit = strchr(digits, pg_ascii_tolower((unsigned char) text[i]));
+
+		if (text[i] == '\0' || digit == NULL)
+			return -1;
+		unit = unit * 16 + (int) (digit - digits);
+	}
+	return unit;
+}
+
+/* The bytes that an escaped character beyond ASCII takes; 0: there is none that is whole. */
+static int
+escaped_character(const char *text, size_t size, pg_wchar *code)
+{
+	int unit = escaped_unit(text, size);
+	int second;
+
+	if (unit < 0x80 || is_utf16_surrogate_second((pg_wchar) unit))
+		return 0;
+	*code = (pg_wchar) unit;
+	if (!is_utf16_surrogate_first(*code))
+		return 6;
+	second = escaped_unit(text + 6, size - 6);
+	if (second < 0 || !is_utf16_surrogate_second((pg_wchar) second))
+		return 0;
+	*code = surrogate_pair_to_codepoint(*code, (pg_wchar) second);
+	return 12;
+}
+
+static void
+append_character(StringInfo text, Oid conversion, const char *utf8, int len)
+{
+	if (!utf8_append(text, conversion, utf8, len))
+		appendStringInfo(text, "\\u%04x", UTF8_SUBSTITUTE);
+}
+
+/* The text in the server's encoding, escapes beyond ASCII resolved; its own characters are of UTF-8 or the server's. */
+static char *
+to_server(const char *body, size_t size, bool is_utf8)
+{
+	Oid conversion = utf8_conversion();
+	StringInfoData text;
+	size_t i = 0;
+
+	initStringInfo(&text);
+	while (i < size)
+	{
+		pg_wchar code;
+		unsigned char utf8[MAX_MULTIBYTE_CHAR_LEN + 1] = {0};
+		int len;
+
+		if (body[i] == '\\' && (len = escaped_character(body + i, size - i, &code)) > 0)
+		{
+			unicode_to_utf8(code, utf8);
+			append_character(&text, conversion, (char *) utf8, pg_utf_mblen(utf8));
+		}
+		else if (is_utf8 && IS_HIGHBIT_SET(body[i]))
+		{
+			len = pg_utf_mblen((const unsigned char *) body + i);
+			append_character(&text, conversion, body + i, len);
+		}
+		else
+		{
+			len = body[i] == '\\' && i + 1 < size ? 2 : 1;
+			appendBinaryStringInfo(&text, body + i, len);
+		}
+		i += (size_t) len;
+	}
+	return text.data;
+}
+
+/* The text as jsonb; NULL where jsonb input raises for what the text is. */
+static Jsonb *
+parse(char *text)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Jsonb *volatile json = NULL;
-	char *copy;
 
-	if (body == NULL || size == 0 || size > JSON_BYTES_MAX || memchr(body, '\0', size) != NULL ||
-		json_deeper_than(body, size, JSON_DEPTH_MAX))
-		return NULL;
-	if (!pg_verify_mbstr(GetDatabaseEncoding(), body, (int) size, true))
-		return NULL;
-	copy = pnstrdup(body, size);
 	PG_TRY();
 	{
-		json = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(copy)));
+		json = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
 	}
 	PG_CATCH();
 	{
@@ -65,9 +144,44 @@ json_read(const char *body, size_t size)
 		FlushErrorState();
 	}
 	PG_END_TRY();
-	pfree(copy);
+	return json;
+}
+
+static Jsonb *
+read_bounded(const char *body, size_t size, bool is_utf8)
+{
+	int encoding = GetDatabaseEncoding();
+	char *text;
+	Jsonb *json;
+
+	if (memchr(body, '\0', size) != NULL || json_deeper_than(body, size, JSON_DEPTH_MAX))
+		return NULL;
+	/* text of a database in SQL_ASCII is what its client sent, who had it from the bank */
+	is_utf8 = is_utf8 || encoding == PG_SQL_ASCII;
+	if (!pg_verify_mbstr(is_utf8 ? PG_UTF8 : encoding, body, (int) size, true))
+		return NULL;
+	text = encoding == PG_UTF8 ? pnstrdup(body, size) : to_server(body, size, is_utf8);
+	json = parse(text);
+	pfree(text);
 	/* jsonb keeps one of the members that have the same name */
 	return json != NULL && count_keys(json) == json_member_count(body, size) ? json : NULL;
+}
+
+Jsonb *
+json_read(const char *body, size_t size)
+{
+	if (body == NULL || size == 0 || size > JSON_BYTES_MAX)
+		return NULL;
+	return read_bounded(body, size, false);
+}
+
+Jsonb *
+json_read_answer(const char *body, size_t size)
+{
+	if (body == NULL || size == 0 || size > JSON_ANSWER_BYTES_MAX ||
+		json_member_count(body, size) > JSON_ANSWER_MEMBERS_MAX)
+		return NULL;
+	return read_bounded(body, size, true);
 }
 
 static char *

@@ -10,6 +10,7 @@
 #include "lane.h"
 #include "plan.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 
 const LaneWork *
 lane_work(Lane lane)
@@ -120,6 +121,39 @@ lane_set_unfit_aside(dlist_head *claimed)
 	}
 }
 
+static char *
+kept(const char *text)
+{
+	return text != NULL ? pstrdup(text) : NULL;
+}
+
+/*
+ * Reads an answer in a memory context of its own, for hostile ones take many times their size; what is kept is copied into the
+ * current one.
+ */
+static void
+read_answer(const Exchange *exchange, BankAnswer *answer)
+{
+	static MemoryContext context = NULL;
+	MemoryContext old;
+
+	if (context == NULL)
+		context = AllocSetContextCreate(TopMemoryContext, "payout answer", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextReset(context);
+	old = MemoryContextSwitchTo(context);
+	exchange->channel->protocol->read(exchange->channel, &exchange->order, &exchange->reply, answer);
+	MemoryContextSwitchTo(old);
+	/* what is no word of the bank must not become what its later words are held against */
+	if (answer->class == SNAP_UNKNOWN ||
+		(exchange->order.call == CALL_STATUS && answer->status == SNAP_STATUS_UNKNOWN))
+		answer->reference_no = answer->account_name = NULL;
+	answer->response_code = kept(answer->response_code);
+	answer->excerpt = kept(answer->excerpt);
+	answer->reference_no = kept(answer->reference_no);
+	answer->account_name = kept(answer->account_name);
+	MemoryContextReset(context);
+}
+
 /* What the exchange's end means. */
 static Outcome
 read_end(Exchange *exchange, BankAnswer *answer, bool *wait)
@@ -129,7 +163,7 @@ read_end(Exchange *exchange, BankAnswer *answer, bool *wait)
 
 	if (reply->end == HTTP_ANSWERED)
 	{
-		exchange->channel->protocol->read(exchange->channel, &exchange->order, reply, answer);
+		read_answer(exchange, answer);
 		/* whatever else the answer says: another token costs one request, a dead one would be used to its end */
 		if (answer->class == SNAP_AUTH || reply->status == 401)
 			channel_drop_token(exchange->channel);

@@ -7,8 +7,11 @@
 --
 -- Invariants kept here:
 --   * Money moves by a denial only when it holds for every sending; so a denial of one of several waits for the others.
+--   * A notice says not which sending it means, and may speak of one that was refused for now: its denial is believed only
+--     where the bank has received one sending and no other.
 --   * An order goes again only when every sending was asked for and was not found, often enough and late enough; and by
---     itself only while the bank, by its own word, still refuses the reference of the first one.
+--     itself only while the bank, by its own word, still refuses the reference of the first one. That is asked when it is
+--     decided, when it is claimed, and when it leaves.
 
 create type payout.sending as (attempt_id uuid, started_at timestamptz, answer text, not_found integer);
 comment on type payout.sending is
@@ -109,8 +112,21 @@ end
 $$;
 comment on function payout.sending_to_ask(text, uuid, text, boolean) is 'worker: the sending that a status inquiry asks for next; all null: by the TXID alone';
 
+-- Of whatever the bank may have received it may speak, of what it refused for now as well.
+create function payout.count_received(p payout.payout) returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return (select count(*) from payout.attempt a
+			where a.channel_id = p.channel_id and a.batch_id = p.batch_id and a.outcome is distinct from 'not_sent');
+end
+$$;
+comment on function payout.count_received(payout.payout) is 'how many sendings of a payout the bank may have received, whatever became of them';
+
 -- A word of the bank that the payout failed, was cancelled or refunded. Of one sending it is believed when it was asked after
--- its end, or came as a notice. A notice does not say which of several it means: they are asked for, and each must be denied.
+-- its end, or came as a notice. A notice does not say which of several it means, nor whether it means one that may have been
+-- booked: they are asked for, and each must be denied.
 create function payout.denial_counts(p payout.payout, p_asked_attempt_id uuid, p_asked_at timestamptz) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -120,7 +136,7 @@ declare
 begin
 	if p_asked_at is null then
 		-- An older snapshot may not see a sending that began since.
-		return sent <= 1 and current_setting('transaction_isolation') = 'read committed';
+		return sent = 1 and payout.count_received(p) = 1 and not payout.asks_first(p.registered_at) and current_setting('transaction_isolation') = 'read committed';
 	elsif p.state = 'dispatching' or exists (
 		select from payout.attempt a
 		where a.channel_id = p.channel_id and a.batch_id = p.batch_id and (a.outcome is null or (a.outcome in ('unknown', 'yes') and a.finished_at >= p_asked_at))) then
@@ -155,7 +171,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	update payout.batch set state = 'unknown', was_unknown = true, due_at = null, asked_since = clock_timestamp()
+	update payout.batch set state = 'unknown', was_unknown = true, by_person = false, due_at = null, asked_since = clock_timestamp()
 	where channel_id = p_channel_id and batch_id = p_batch_id;
 	update payout.payout p
 	set state = 'suspect', response_code = p_response_code, reason = left(p_reason, 200), status_tries = 0, not_found = 0, status_due_at = p_due_at
@@ -188,52 +204,101 @@ end
 $$;
 comment on function payout.is_lost(payout.batch) is 'whether every sending of every member of an unknown batch is not found at the bank; locks the members';
 
+-- A resend must arrive while the bank refuses the reference of the first sending. A person may decide otherwise.
+create function payout.leave_before(b payout.batch) returns timestamptz
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	c payout.channel;
+	first_sent timestamptz;
+begin
+	if not b.was_unknown or b.by_person then
+		return null;
+	end if;
+	select * into strict c from payout.channel q where q.channel_id = b.channel_id;
+	first_sent := least(
+		(select min(a.started_at) from payout.attempt a
+		 where a.channel_id = b.channel_id and a.batch_id = b.batch_id and (a.outcome is null or a.outcome in ('unknown', 'yes'))),
+		(select min(p.registered_at) from payout.payout p
+		 where p.channel_id = b.channel_id and p.batch_id = b.batch_id and payout.asks_first(p.registered_at)));
+	return coalesce(first_sent + payout.option_text('channel', c.options, 'reference_memory_s')::integer * interval '1 s'
+		- payout.option_interval(c.options, 'request_timeout_ms'), '-infinity');
+end
+$$;
+comment on function payout.leave_before(payout.batch) is
+'worker: when the bank may have forgotten the reference by the time that a resend arrives, so that it must have left before; null: no bound; -infinity: the channel does not say how long the bank remembers';
+
+-- Before a resend leaves, the channel may have to get a token, and to connect.
+create function payout.is_too_late(b payout.batch) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return coalesce(payout.clock() + payout.channel_interval(b.channel_id, 'request_timeout_ms') + payout.channel_interval(b.channel_id, 'connect_timeout_ms')
+		>= payout.leave_before(b), false);
+end
+$$;
+comment on function payout.is_too_late(payout.batch) is 'worker: whether a resend that begins now may leave when the bank has forgotten its reference';
+
 -- Why an order that the bank does not find is not sent again without a person; null: it may be.
 create function payout.reason_to_hold(b payout.batch) returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	c payout.channel;
 	code text;
-	memory interval;
-	first_sent timestamptz;
 begin
-	select * into strict c from payout.channel q where q.channel_id = b.channel_id;
+	-- What a person decided of an earlier sending is not said of the next one.
+	b.was_unknown := true;
+	b.by_person := false;
 	select a.response_code into code
 	from payout.attempt a
 	where a.channel_id = b.channel_id and a.batch_id = b.batch_id and a.outcome in ('unknown', 'no') and payout.snap_item_class(overlay(a.response_code placing '00' from 4 for 2)) = 'fail'
 	group by a.response_code having count(*) >= 2 limit 1;
 	if code is not null then
 		return format('not found at the bank, which answered %s each time it was sent: it refuses this order, though not by the rules', code);
-	end if;
-	memory := payout.option_text('channel', c.options, 'reference_memory_s')::integer * interval '1 s';
-	first_sent := least(
-		(select min(a.started_at) from payout.attempt a
-		 where a.channel_id = b.channel_id and a.batch_id = b.batch_id and (a.outcome is null or a.outcome in ('unknown', 'yes'))),
-		(select min(p.registered_at) from payout.payout p
-		 where p.channel_id = b.channel_id and p.batch_id = b.batch_id and payout.asks_first(p.registered_at)));
-	if memory is null then
+	elsif payout.leave_before(b) = '-infinity' then
 		return 'not found at the bank, but it may be booked late, and the channel''s option reference_memory_s does not say for how long the bank refuses a repeated reference';
-	elsif payout.clock() + payout.option_interval(c.options, 'request_timeout_ms') >= first_sent + memory then
-		return format('not found at the bank, but since it was sent at %s for the first time the bank may have forgotten the reference (option reference_memory_s)', first_sent);
+	elsif payout.is_too_late(b) then
+		return format('not found at the bank, but since it was sent for the first time the bank may have forgotten the reference: it was to leave before %s (option reference_memory_s)', payout.leave_before(b));
 	end if;
 	return null;
 end
 $$;
 comment on function payout.reason_to_hold(payout.batch) is 'worker: why a batch that is lost waits for a person, or null';
 
-create function payout.send_again(b payout.batch, p_reason text) returns void
+create function payout.send_again(b payout.batch, p_reason text, p_by_person boolean) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	update payout.batch q set state = 'open', due_at = payout.clock() where q.channel_id = b.channel_id and q.batch_id = b.batch_id;
+	update payout.batch q set state = 'open', due_at = payout.clock(), by_person = p_by_person where q.channel_id = b.channel_id and q.batch_id = b.batch_id;
 	update payout.payout p set state = 'dispatching', status_due_at = null, reason = p_reason
 	where p.channel_id = b.channel_id and p.batch_id = b.batch_id;
 end
 $$;
-comment on function payout.send_again(payout.batch, text) is 'sends an unknown batch again, unchanged';
+comment on function payout.send_again(payout.batch, text, boolean) is 'sends an unknown batch again, unchanged';
+
+-- Where the bank knows one payout of a batch, or a person decided, the batch cannot go again: those that it never finds wait
+-- for a person. They go on being asked for.
+create function payout.hold_left_behind(b payout.batch) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	count_min integer := (select payout.option_text('channel', c.options, 'not_found_count') from payout.channel c where c.channel_id = b.channel_id);
+begin
+	if b.state = 'unknown' and exists (select from payout.payout p where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state not in ('suspect', 'dispatching')) then
+		perform payout.hold_payout(p.merchant_id, p.txid, 'dispatch', 'not found at the bank, but another payout of its batch is known there or was decided, so the batch cannot be sent again: resolve it as paid or failed when the bank has said which')
+		from payout.payout p
+		where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state = 'suspect' and p.not_found >= count_min
+		and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (p.merchant_id, p.txid, 'dispatch'))
+		and not exists (select from payout.sendings(p) s where not payout.is_missing(p, s.not_found));
+	end if;
+end
+$$;
+comment on function payout.hold_left_behind(payout.batch) is 'worker: sets aside what the bank does not find of a batch that it knows';
 
 -- The members of an unknown batch are asked for one by one. Where the bank knows any member, it has the batch.
 create function payout.resend_if_lost(p_channel_id text, p_batch_id uuid) returns boolean
@@ -245,14 +310,16 @@ declare
 	why text;
 begin
 	select * into strict b from payout.batch where channel_id = p_channel_id and batch_id = p_batch_id for no key update;
-	if not payout.is_lost(b)
-		or exists (select from payout.payout p join payout.hold h on h.merchant_id = p.merchant_id and h.txid = p.txid
-				   where p.channel_id = p_channel_id and p.batch_id = p_batch_id) then
+	if not payout.is_lost(b) then
+		perform payout.hold_left_behind(b);
+		return false;
+	elsif exists (select from payout.payout p join payout.hold h on h.merchant_id = p.merchant_id and h.txid = p.txid
+			   where p.channel_id = p_channel_id and p.batch_id = p_batch_id) then
 		return false;
 	end if;
 	why := payout.reason_to_hold(b);
 	if why is null then
-		perform payout.send_again(b, 'not found at the bank, sent again');
+		perform payout.send_again(b, 'not found at the bank, sent again', false);
 		return true;
 	end if;
 	perform payout.hold_payout(p.merchant_id, p.txid, 'dispatch', why)
@@ -279,7 +346,7 @@ begin
 	delete from payout.hold h using payout.payout m
 	where m.channel_id = b.channel_id and m.batch_id = b.batch_id
 	and h.merchant_id = m.merchant_id and h.txid = m.txid and h.lane in ('dispatch', 'check');
-	perform payout.send_again(b, 'operator: ' || p_reason);
+	perform payout.send_again(b, 'operator: ' || p_reason, true);
 	select * into strict p from payout.payout u where u.merchant_id = p.merchant_id and u.txid = p.txid;
 	return p;
 end

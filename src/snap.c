@@ -7,12 +7,14 @@
  *
  * An answer belongs to its question. The service in its response code must be the one that was asked, and each member that
  * names what was asked must name the same: reference, amount (as a number), currency, account. One that does not makes the
- * answer "unknown", whatever it says, and the excerpt names it. An account inquiry has a reference of its own, so that its
+ * answer "unknown", whatever it says, and the excerpt names it. One that a bank masks or pads does not name the same. So is an
+ * answer of which one member contradicts another (snap_words.c). An account inquiry has a reference of its own, so that its
  * answer fits no transfer of the same payout.
  *
  * A success that names no reference is believed: in the answers of 15 to 20 the standard makes it optional, and banks leave
  * it out. What ties it to its question then are the service, the account that 17 and 18 must name, and the connection, whose
- * framing must leave no doubt where an answer begins and ends (http_transfer.c).
+ * framing must leave no doubt where an answer begins and ends (http_transfer.c). That a payout failed is not believed so:
+ * the answer to a status inquiry must name what it denies.
  */
 #include "postgres.h"
 
@@ -23,6 +25,7 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "protocol.h"
+#include "snap_words.h"
 #include "utf8.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
@@ -342,7 +345,7 @@ static SnapClass
 snap_read_token(const BankChannel *channel, const HttpReply *reply, char **token, int *life_s,
 				char **response_code)
 {
-	Jsonb *json = json_read(reply->body, reply->body_len);
+	Jsonb *json = json_read_answer(reply->body, reply->body_len);
 	char *text = json_text(json, "accessToken", NULL);
 	char *life = json_text(json, "expiresIn", NULL);
 	const char *code = code_of(73, json);
@@ -389,6 +392,17 @@ fits(const Jsonb *json, const Echo *echo)
 	return *got == '\0' || strcmp(got, echo->expected) == 0;
 }
 
+/* The wire code of the bank that the question names; NULL: it names none. */
+static const char *
+bank_code_of(const BankOrder *order)
+{
+	int service = order->call == CALL_STATUS ? order->original_service : order->service;
+
+	return service == 16 || service == 18 || (service == 20 && order->call == CALL_STATUS)
+			   ? order->items[0].wire_code
+			   : NULL;
+}
+
 /* The first member of the answer that does not fit the order; NULL: all do that it names. */
 static const char *
 misfit_of(const BankOrder *order, const Jsonb *json)
@@ -397,11 +411,19 @@ misfit_of(const BankOrder *order, const Jsonb *json)
 	const bool is_status = order->call == CALL_STATUS;
 	const bool is_bulk = order->call == CALL_BULK;
 	const char *reference = order->call == CALL_ACCOUNT_CHECK ? order->external_id : item->txid;
+	const char *bank_code = bank_code_of(order);
+	const char *source = order->call == CALL_ACCOUNT_CHECK ? NULL : order->source_account_no;
+	const char *known = is_status ? order->bank_reference_no : NULL;
 	const Echo echoes[] = {
 		{"partnerBulkId", NULL, is_bulk ? order->batch_id : NULL, false},
 		{"partnerReferenceNo", NULL, is_status || is_bulk ? NULL : reference, false},
 		{"originalPartnerReferenceNo", NULL, is_status ? reference : NULL, false},
+		{"originalReferenceNo", NULL, known, false},
+		{"referenceNo", NULL, known, false},
 		{"beneficiaryAccountNo", NULL, is_bulk ? NULL : item->account_no, false},
+		{"beneficiaryBankCode", NULL, bank_code, false},
+		{"sourceAccountNo", NULL, source, false},
+		{"sourceAccount", NULL, source, false},
 		{"amount", "value", is_bulk ? NULL : item->amount, true},
 		{"amount", "currency", is_bulk ? NULL : "IDR", false},
 		{"currency", NULL, "IDR", false},
@@ -412,6 +434,24 @@ misfit_of(const BankOrder *order, const Jsonb *json)
 			return echoes[i].inner != NULL ? psprintf("%s.%s", echoes[i].name, echoes[i].inner)
 										   : echoes[i].name;
 	return NULL;
+}
+
+/* Whether the answer to a status inquiry says, of all that does, what it speaks of. What it names has been found to fit. */
+static bool
+names_its_subject(const BankOrder *order, const Jsonb *json)
+{
+	const char *const names[] = {"originalPartnerReferenceNo",
+								 order->bank_reference_no != NULL ? "originalReferenceNo" : NULL,
+								 order->original_external_id != NULL ? "originalExternalId" : NULL};
+
+	for (int i = 0; i < (int) lengthof(names); i++)
+	{
+		char *text = names[i] != NULL ? json_text(json, names[i], NULL) : NULL;
+
+		if (text != NULL && *text != '\0')
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -436,6 +476,26 @@ is_denial(SnapStatus status)
 }
 
 static void
+become_unknown(BankAnswer *answer, const char *why)
+{
+	answer->class = SNAP_UNKNOWN;
+	answer->status = SNAP_STATUS_UNKNOWN;
+	answer->excerpt = unconstify(char *, why);
+}
+
+static void
+read_state(const BankOrder *order, const Jsonb *json, BankAnswer *answer)
+{
+	bool is_denial;
+
+	answer->status = snap_status(json_text(json, "latestTransactionStatus", NULL));
+	is_denial = answer->status == SNAP_STATUS_FAILED || answer->status == SNAP_STATUS_CANCELED ||
+				answer->status == SNAP_STATUS_REFUNDED;
+	if (is_denial && !names_its_subject(order, json))
+		become_unknown(answer, "the answer does not name what it denies");
+}
+
+static void
 read_success(const BankOrder *order, const Jsonb *json, BankAnswer *answer)
 {
 	static const char *const reference_names[] = {
@@ -449,15 +509,12 @@ read_success(const BankOrder *order, const Jsonb *json, BankAnswer *answer)
 	if (snap_is_reference(reference))
 		answer->reference_no = reference;
 	if (order->call == CALL_STATUS && answer->class == SNAP_OK)
-		answer->status = snap_status(json_text(json, "latestTransactionStatus", NULL));
+		read_state(order, json, answer);
 	if (order->call == CALL_ACCOUNT_CHECK)
 	{
-		answer->account_name = json_text(json, "beneficiaryAccountName", NULL);
+		answer->account_name = snap_kept_text(json, "beneficiaryAccountName");
 		if (answer->account_name == NULL)
-		{
-			answer->class = SNAP_UNKNOWN;
-			answer->excerpt = "the answer has no beneficiaryAccountName";
-		}
+			become_unknown(answer, "the answer has no beneficiaryAccountName");
 	}
 }
 
@@ -466,16 +523,19 @@ static void
 snap_read(const BankChannel *channel, const BankOrder *order, const HttpReply *reply, BankAnswer *answer)
 {
 	const bool generic = channel->generic_service_code;
-	Jsonb *json = json_read(reply->body, reply->body_len);
+	Jsonb *json = json_read_answer(reply->body, reply->body_len);
 	const char *code = code_of(order->service, json);
 	const char *misfit = snap_code_fits(order->service, generic, reply->status, code) ? misfit_of(order, json)
 																					  : "responseCode";
+
+	const bool is_not_found = snap_not_found(order->service, generic, reply->status, code);
+	const char *contradiction;
 
 	if (json == NULL)
 		answer->excerpt = psprintf("HTTP %d with a body of %zu bytes that is no JSON we read", reply->status,
 								   reply->body_len);
 	else
-		answer->excerpt = json_text(json, "responseMessage", NULL);
+		answer->excerpt = snap_message(json);
 	answer->response_code = clean_code(code);
 	answer->status = SNAP_STATUS_UNKNOWN;
 	if (misfit != NULL)
@@ -486,10 +546,16 @@ snap_read(const BankChannel *channel, const BankOrder *order, const HttpReply *r
 		return;
 	}
 	answer->class = snap_class(order->service, generic, reply->status, code);
+	contradiction = snap_contradiction(order, json, is_not_found, &answer->class);
+	if (contradiction != NULL)
+	{
+		become_unknown(answer, contradiction);
+		return;
+	}
 	if (answer->class == SNAP_UNKNOWN && answer->excerpt == NULL)
 		answer->excerpt = psprintf("HTTP %d, code %s", reply->status,
 								   answer->response_code != NULL ? answer->response_code : "none");
-	if (snap_not_found(order->service, generic, reply->status, code))
+	if (is_not_found)
 		answer->status = SNAP_STATUS_NOT_FOUND;
 	else if (answer->class == SNAP_OK || answer->class == SNAP_WAIT)
 		read_success(order, json, answer);

@@ -36,13 +36,16 @@ comment on function payout.knows_letters() is 'whether ICU knows the characters 
 
 -- Names are compared without case, punctuation and repeated blanks: banks write them in capitals and cut titles' dots. What a
 -- letter is, and its capital, is said by Unicode and never by the database's locale; composed and decomposed forms are one.
--- Marks and other signs stay: in many scripts they are the vowels.
+-- Marks and other signs stay: in many scripts they are the vowels. What is longer than any name is not looked at: to bring
+-- marks into their order takes the square of their number.
 create function payout.plain_name(value text) returns text
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	if not payout.knows_letters() or value collate "C" ~ E'^[\\u0001-\\u007f]*$' then
+	if length(value) > 300 then
+		return null;
+	elsif not payout.knows_letters() or value collate "C" ~ E'^[\\u0001-\\u007f]*$' then
 		return btrim(regexp_replace(upper(value collate "C"), E'[\\u0001-\\u002f\\u003a-\\u0040\\u005b-\\u0060\\u007b-\\u007f]+', ' ', 'g'));
 	elsif getdatabaseencoding() = 'UTF8' then
 		value := regexp_replace(normalize(value, nfkc) collate "C", E'[\\u00ad\\u200c-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\ufeff]', '', 'g'); -- joiners and marks of direction
@@ -50,7 +53,7 @@ begin
 	return btrim(regexp_replace(upper(value collate "und-x-icu"), '[[:space:][:punct:][:cntrl:]$+<=>^`|~]+', ' ', 'g'));
 end
 $$;
-comment on function payout.plain_name(text) is 'a name in capitals, without punctuation, single blanks';
+comment on function payout.plain_name(text) is 'a name in capitals, without punctuation, single blanks; null for what has more than 300 characters';
 
 create function payout.has_letter(value text) returns boolean
 language plpgsql immutable parallel safe
@@ -73,12 +76,19 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
 	return case
+		when length(p_ours) > 300 or length(p_theirs) > 300 or position(chr(26) in p_ours) > 0 or position(chr(26) in p_theirs) > 0 then 'unreadable'
 		when (payout.has_letter(p_ours) and payout.has_letter(p_theirs)) is not true then 'unreadable'
 		when payout.plain_name(p_ours) = payout.plain_name(p_theirs) then 'matched'
 		else 'name_differs' end;
 end
 $$;
-comment on function payout.compare_names(text, text) is 'what an account check says of the name that we have and the one that the bank gave: matched, name_differs, or unreadable where one has no letter';
+comment on function payout.compare_names(text, text) is 'what an account check says of the name that we have and the one that the bank gave: matched, name_differs, or unreadable where one has no letter, more than 300 characters, or a character that this database cannot hold (chr(26) stands for it)';
+
+create function payout.shown_name(value text) returns text
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+return replace(left(value, 140), chr(26), '?');
+comment on function payout.shown_name(text) is 'the beginning of a name that the bank gave; "?" stands for a character that this database cannot hold';
 
 -- Accounts that match are written in one set, whatever else the bank said one by one.
 create function payout.record_checks(p_incarnation_id uuid, p_channel_ids text[], p_attempt_ids uuid[], p_outcomes text[],
@@ -90,33 +100,38 @@ as $$
 declare
 	ended payout.ended[] := payout.finish_attempts(p_incarnation_id, p_channel_ids, p_attempt_ids, p_outcomes, p_classes, p_http_statuses,
 		p_response_codes, p_latencies, p_excerpts, p_account_names, null);
-	e payout.ended;
 	matched payout.ended[];
 	others payout.ended[];
+	results text[];
 	places tid[];
 	started timestamptz := payout.clock();
 begin
 	-- Locked in the order of their TXIDs, and then found by their places in a statement that sees what it has waited for.
 	with locked as materialized (
-		select u as e, p.place, u.outcome = 'yes' and u.answer is not null and payout.compare_names(p.beneficiary_name, u.answer) = 'matched' as matches
+		select u as e, p.place, case
+			when u.outcome = 'yes' and u.answer is not null then payout.compare_names(p.beneficiary_name, u.answer)
+			-- A refusal of the request's form (400) blames us, not the account.
+			when u.outcome = 'no' and u.http_status is distinct from 400 then 'invalid'
+			else 'unavailable' end as result
 		from (select x.* from unnest(ended) x order by x.txid) u,
 		lateral (select q.ctid as place, q.beneficiary_name from payout.payout q
 				 where q.merchant_id = u.merchant_id and q.txid = u.txid
 				 and q.account_check in ('pending', 'unavailable') and q.state in ('registered', 'scheduled', 'approved')
 				 for no key update) p)
-	select array_agg(l.place) filter (where l.matches), array_agg(l.e) filter (where l.matches), array_agg(l.e) filter (where not l.matches)
-	into places, matched, others
+	select array_agg(l.place) filter (where l.result = 'matched'), array_agg(l.e) filter (where l.result = 'matched'),
+		array_agg(l.e) filter (where l.result <> 'matched'), array_agg(l.result) filter (where l.result <> 'matched')
+	into places, matched, others, results
 	from locked l;
 	-- The trigger writes the history.
 	update payout.payout p
-	set account_check = 'matched', account_name = left(m.answer, 140), response_code = m.response_code,
+	set account_check = 'matched', account_name = payout.shown_name(m.answer), response_code = m.response_code,
 		check_tries = p.check_tries + 1, check_due_at = null,
 		dispatch_due_at = case when p.state = 'approved' then started else p.dispatch_due_at end
 	from unnest(places, matched) as m (place, channel_id, attempt_id, batch_id, merchant_id, txid, started_at, outcome, class,
 		http_status, response_code, excerpt, answer, more, asked_attempt_id)
 	where p.ctid = m.place;
-	foreach e in array coalesce(others, '{}') loop
-		perform payout.apply_check(e);
+	for n in 1 .. coalesce(cardinality(others), 0) loop
+		perform payout.apply_check(others[n], results[n]);
 	end loop;
 	return coalesce(cardinality(ended), 0);
 end
@@ -125,13 +140,12 @@ comment on function payout.record_checks(uuid, text[], uuid[], text[], text[], i
 'worker: writes what the bank said of accounts, and passes approved payouts on; the count of those that are this life''s';
 
 -- The payout is locked and still to be checked.
-create function payout.apply_check(e payout.ended) returns void
+create function payout.apply_check(e payout.ended, p_result text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
 	p payout.payout := payout.find_payout(e.merchant_id, e.txid, true);
-	result text;
 	started timestamptz := payout.clock();
 begin
 	if e.class is null then
@@ -142,27 +156,22 @@ begin
 	if e.outcome = 'refused_for_now' and e.class = 'stop' then
 		perform payout.refuse_for_now(e.channel_id, e.class, e.response_code, e.excerpt, null);
 	end if;
-	-- A refusal of the request's form (400) blames us, not the account.
-	result := case
-		when e.outcome = 'yes' and e.answer is not null then payout.compare_names(p.beneficiary_name, e.answer)
-		when e.outcome = 'no' and e.http_status is distinct from 400 then 'invalid'
-		else 'unavailable' end;
 	update payout.payout u
-	set account_check = result,
-		account_name = left(e.answer, 140),
+	set account_check = p_result,
+		account_name = payout.shown_name(e.answer),
 		response_code = e.response_code,
-		reason = case when result = 'invalid' then concat_ws(' ', 'invalid account:', e.response_code, left(e.excerpt, 200)) else u.reason end,
+		reason = case when p_result = 'invalid' then concat_ws(' ', 'invalid account:', e.response_code, left(e.excerpt, 200)) else u.reason end,
 		check_tries = u.check_tries + 1,
-		check_due_at = case when result = 'unavailable' and started < u.check_deadline_at
+		check_due_at = case when p_result = 'unavailable' and started < u.check_deadline_at
 			then least(started + payout.backoff('validate', u.check_tries + 1), u.check_deadline_at) end
 	where u.merchant_id = p.merchant_id and u.txid = p.txid
 	returning * into p;
 	if p.state = 'approved' then
 		perform payout.pass_gate(p);
-	elsif p.state = 'scheduled' and result = 'invalid' and not payout.may_lack_record(p) then
+	elsif p.state = 'scheduled' and p_result = 'invalid' and not payout.may_lack_record(p) then
 		-- else it is set aside at its moment, by the gate
 		perform payout.fail_unsent(p, p.reason);
 	end if;
 end
 $$;
-comment on function payout.apply_check(payout.ended) is 'worker: writes what else than a match the bank said of an account, and passes an approved payout on';
+comment on function payout.apply_check(payout.ended, text) is 'worker: writes what else than a match the bank said of an account, and passes an approved payout on';

@@ -11,6 +11,7 @@
 #include <ctype.h>
 
 #include "fuzz.h"
+#include "mb/pg_wchar.h"
 #include "protocol.h"
 
 static BankItem item = {.merchant_id = "MERCHANT01",
@@ -91,6 +92,9 @@ read_answer(int service, const HttpReply *reply)
 	REQUIRE(answer.status == SNAP_STATUS_UNKNOWN || answer.class == SNAP_OK ||
 			(answer.status == SNAP_STATUS_NOT_FOUND && reply->status == 404));
 	REQUIRE(order.call != CALL_ACCOUNT_CHECK || answer.class != SNAP_OK || answer.account_name != NULL);
+	/* bounded, so that no name costs more than another */
+	if (answer.account_name != NULL)
+		REQUIRE(pg_mbstrlen_with_len(answer.account_name, (int) strlen(answer.account_name)) <= 301);
 }
 
 int

@@ -103,7 +103,7 @@ on_scalar(void *state, char *token, JsonTokenType type)
 }
 
 Jsonb *
-json_read(const char *body, size_t size)
+json_read_answer(const char *body, size_t size)
 {
 	Builder builder = {0};
 	JsonSemAction actions = {.semstate = &builder,
@@ -116,7 +116,8 @@ json_read(const char *body, size_t size)
 	JsonLexContext *lex;
 	JsonParseErrorType error;
 
-	if (body == NULL || size == 0 || size > JSON_BYTES_MAX || memchr(body, '\0', size) != NULL ||
+	if (body == NULL || size == 0 || size > JSON_ANSWER_BYTES_MAX ||
+		json_member_count(body, size) > JSON_ANSWER_MEMBERS_MAX || memchr(body, '\0', size) != NULL ||
 		json_deeper_than(body, size, JSON_DEPTH_MAX))
 		return NULL;
 	if (pg_encoding_verifymbstr(PG_UTF8, body, (int) size) != (int) size)

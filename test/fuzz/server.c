@@ -104,6 +104,16 @@ pg_mbstrlen_with_len(const char *text, int len)
 	return characters;
 }
 
+int
+pg_mbcharcliplen(const char *text, int len, int limit)
+{
+	int clipped = 0;
+
+	while (clipped < len && limit-- > 0)
+		clipped += pg_utf_mblen((const unsigned char *) text + clipped);
+	return Min(clipped, len);
+}
+
 /* ---- not reached by reading an answer ---- */
 
 static void

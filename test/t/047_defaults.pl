@@ -166,6 +166,10 @@ for my $database (sort keys %databases)
 	my $onebyte = $how =~ /encoding '(LATIN\d|WIN\d+)'/ ? $1 : 'LATIN1';
 	my @all = map { [ map { s/ONEBYTE/$onebyte/gr } @$_ ] } @pairs, @more;
 	is($node->safe_psql($database, 'select ' . join(" || ' ' || ", map { "payout.compare_names($_->[0], $_->[1])" } @all)), join(' ', map { $_->[2] } @all), "$database: names");
+	# what a bank writes in JSON: characters that the encoding lacks cost no more than themselves
+	is($node->safe_psql($database, q(select payout.read_json('{"name":"Budi \\u674e","amount":"1.00","x":"\\"\\\\u674e"}') ->> 'amount')), '1.00', "$database: an escaped character is read or stands aside");
+	is($node->safe_psql($database, q(select coalesce(payout.read_json('{"name":"\\ud83d\\ude00 Budi","a":1}') ->> 'a', 'none') || coalesce(payout.read_json('{"name":"\\ud83d"}') ->> 'name', ' none') || coalesce(payout.read_json('{"n":"\\u00zz"}') ->> 'n', ' none'))), '1 none none', "$database: pairs are one character, halves none");
+	is($node->safe_psql($database, q(select payout.compare_names('Budi', payout.read_json('{"name":"BUDI\\u0e01"}') ->> 'name'))), $how =~ /UTF8|SQL_ASCII/ ? 'name_differs' : 'unreadable', "$database: a name with such a character");
 	# the whole way of the account check, charge and cash, without a bank
 	$node->safe_psql($database, q(select payout.create_merchant('MERCHANT01', 'M', null, '{"fee": {"online": {"flat": 10}, "cashout": {"flat": 20}}}'), payout.create_channel('CH', 'snap', 'https://bank.example', '{"source_account_no": "1"}'), payout.create_bank('CENA', 'B', 'CH'),
 		payout.create_cvs('STORE1', 'S'), payout.top_up('MERCHANT01', 1000000, 'first'), payout.arm()));
