@@ -42,6 +42,7 @@
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
 #include "channel.h"
+#include "clock.h"
 #include "commands/dbcommands.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
@@ -535,6 +536,8 @@ gate_refusal(const Exchange *exchange)
 		return "payout.databases ceased to list this database before this was sent";
 	if (!secret_file_is_ours())
 		return "payout.secret_file was changed before this was sent";
+	if (exchange->leave_before != 0 && payout_now() >= exchange->leave_before)
+		return "the bank may forget the reference before this could be answered";
 	why = pass_refusal(exchange->pass);
 	return why != NULL ? why : channel_refusal(exchange);
 }
