@@ -33,10 +33,10 @@ typedef struct Exchange
 	char external_id[EXTERNAL_ID_SIZE];
 	BankOrder order;
 	BankRequest request;
-	bytea *salt; /* of the order's digest; NULL: it was erased */
+	bytea *salt;			  /* of the order's digest; NULL: it was erased */
 	TimestampTz leave_before; /* of a resend, see payout.leave_before(); 0: no bound */
-	const char *unfit; /* why it cannot be sent at all; NULL: it can */
-	char *host;		   /* for the breaker */
+	const char *unfit;		  /* why it cannot be sent at all; NULL: it can */
+	char *host;				  /* for the breaker */
 
 	/* notify */
 	char *merchant_id;
