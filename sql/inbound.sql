@@ -133,9 +133,9 @@ from unnest(array['', repeat('9', 65), E'a\nb\u0001', chr(127), 'é', 'OTHER-1']
 select test.told('J3', test.item('J3', '2022000', jsonb_build_object('originalReferenceNo', r)), 'M' || n), (test.payout('J3')).bank_reference_no
 from unnest(array[repeat('9', 65), E'a\tb', 'FIRST-1', '']) with ordinality u (r, n);
 -- whatever else an item or the notice names of what was ordered must be ours; an empty text and null name nothing
-select test.pay('INBOUND001', 'INBANK', 'N' || i) from generate_series(1, 4) i;
-select test.send('INCH'), test.answer('N1', 'yes', 'ok', 202, '2022000');
-select more, test.told('N1', test.item('N1', '4042011', more::jsonb), 'N' || n), test.state('N1')
+select test.pay('INBOUND001', 'INBANK', 'INBN' || i) from generate_series(1, 4) i;
+select test.send('INCH'), test.answer('INBN1', 'yes', 'ok', 202, '2022000');
+select more, test.told('INBN1', test.item('INBN1', '4042011', more::jsonb), 'N' || n), test.state('INBN1')
 from unnest(array['{"beneficiaryBankCode": "014"}', '{"bankCode": "INBANK2"}', '{"bankCode": 14}', '{"sourceAccountNo": "8888010001575080"}', '{"sourceAccount": "************7508"}', '{"sourceAccountNo": "0000888801000157508"}', '{"sourceAccountNo": {"a": 1}}', '{"partnerReferenceNo": "X"}',
 	'{"partnerBulkId": "018d0000-0000-7000-8000-000000000001"}', '{"bulkId": "BULK-OF-OTHERS"}', '{"beneficiaryAccountNo": "881111****"}', '{"beneficiaryAccountNo": "008811111111"}']) with ordinality u (more, n);
 create function test.of_bulk(p_reference text, p_item jsonb, p_more jsonb, p_id text) returns text language plpgsql as $$
@@ -144,11 +144,11 @@ declare
 begin
 	return concat_ws(' ', answer, (select concat_ws(' ', n.unknown_items, n.misfits) from payout.notice n where n.channel_id = 'INCH' and n.external_id = p_id), test.state(p_reference));
 end $$;
-select more, test.of_bulk('N1', test.item('N1', '4042011'), more::jsonb, 'O' || n) from unnest(array['{"bulkId": "BULK-OF-OTHERS"}', '{"sourceAccountNo": "1"}', '{"sourceAccount": "88880100015750x"}', '{"currency": "USD"}']) with ordinality u (more, n);
+select more, test.of_bulk('INBN1', test.item('INBN1', '4042011'), more::jsonb, 'O' || n) from unnest(array['{"bulkId": "BULK-OF-OTHERS"}', '{"sourceAccountNo": "1"}', '{"sourceAccount": "88880100015750x"}', '{"currency": "USD"}']) with ordinality u (more, n);
 -- the status beside the code: they agree, or the item is no word
-select more, code, test.told('N1', test.item('N1', code, more::jsonb), 'P' || n || 'S'), test.state('N1')
+select more, code, test.told('INBN1', test.item('INBN1', code, more::jsonb), 'P' || n || 'S'), test.state('INBN1')
 from unnest(array['{"latestTransactionStatus": "06"}', '{"transactionStatus": "05"}', '{"latestTransactionStatus": "00"}', '{"transactionStatus": "03"}', '{"latestTransactionStatus": "00", "transactionStatus": "06"}', '{"latestTransactionStatus": "done"}', '{"transactionStatus": "02"}', '{"latestTransactionStatus": "01"}'],
 	array['2002000', '2022000', '4042011', '4042011', '2002000', '2002000', '2002000', '2022000']) with ordinality u (more, code, n);
-select test.told('N1', test.item('N1', '2002000', jsonb_build_object('latestTransactionStatus', '00', 'transactionStatus', '00', 'bankCode', 'INBANK', 'beneficiaryBankCode', '', 'sourceAccountNo', '888801000157508', 'sourceAccount', null, 'partnerReferenceNo', test.txid('N1'), 'partnerBulkId', upper((test.payout('N1')).batch_id::text), 'bulkId', 'BANKREF')), 'Q1'), test.state('N1');
-select test.told('N2', test.item('N2', '4042011', '{"transactionStatus": "06", "bankCode": ""}'), 'Q2'), test.state('N2'), test.told('N3', test.item('N3', '2002000'), 'Q3'), test.state('N3');
+select test.told('INBN1', test.item('INBN1', '2002000', jsonb_build_object('latestTransactionStatus', '00', 'transactionStatus', '00', 'bankCode', 'INBANK', 'beneficiaryBankCode', '', 'sourceAccountNo', '888801000157508', 'sourceAccount', null, 'partnerReferenceNo', test.txid('INBN1'), 'partnerBulkId', upper((test.payout('INBN1')).batch_id::text), 'bulkId', 'BANKREF')), 'Q1'), test.state('INBN1');
+select test.told('INBN2', test.item('INBN2', '4042011', '{"transactionStatus": "06", "bankCode": ""}'), 'Q2'), test.state('INBN2'), test.told('INBN3', test.item('INBN3', '2002000'), 'Q3'), test.state('INBN3');
 select check_name, detail from payout.verify();

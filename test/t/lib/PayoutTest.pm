@@ -153,7 +153,7 @@ sub start_server
 	$node->init(allows_streaming => 1, extra => [ '--encoding=UTF8', '--locale=C' ]);
 	$node->append_conf('postgresql.conf', $self->settings);
 	$node->start;
-	$node->safe_psql('postgres', 'create database app');
+	$node->safe_psql('postgres', 'create database app' . ($self->{option}{database} ? " template template0 $self->{option}{database}" : ''));
 	$node->safe_psql('app', 'create extension payout');
 	$self->{node} = $node;
 }
