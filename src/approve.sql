@@ -179,6 +179,9 @@ begin
 			and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'dispatch'))
 			order by q.release_due_at limit p_limit for no key update skip locked) s
 	loop
+		-- a hold that was committed after the snapshot of the query above
+		continue when exists (select from payout.hold h
+			where (h.merchant_id, h.txid, h.lane) = (p.merchant_id, p.txid, 'dispatch'));
 		update payout.payout u set state = 'approved', release_due_at = null
 		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
 		perform payout.pass_gate(p);

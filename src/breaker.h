@@ -6,8 +6,8 @@
 #define PAYOUT_BREAKER_H
 
 /*
- * Tells how an exchange ended. The key says with whom it was: a URL, of which scheme, name and port count, or a channel's
- * breaker_key: a merchant whose address is at a bank's host neither lets the bank rest nor ends its rest.
+ * Tells how an exchange ended. The key says with whom it was: a channel or a merchant, at
+ * a host. So nobody lets another's requests rest, nor ends their rest, by an address at the same host.
  */
 extern void breaker_report(const char *key, bool answered);
 

@@ -463,6 +463,7 @@ exchange_collect(dlist_head *ended)
 			end_token(exchange);
 			continue;
 		}
+		gate_leave(exchange);
 		if (reply.refused)
 		{
 			exchange->released = true;
@@ -477,5 +478,8 @@ exchange_collect(dlist_head *ended)
 		dlist_push_tail(ended, &exchange->node);
 	}
 	while (!dlist_is_empty(&ended_early))
+	{
+		gate_leave(dlist_head_element(Exchange, node, &ended_early));
 		dlist_push_tail(ended, dlist_pop_head_node(&ended_early));
+	}
 }

@@ -14,16 +14,16 @@
  *	 - A session counts stops of configuration in two steps. Before its commit it marks its cells as pending; after the commit (or
  *	   abort) it raises their count and takes the mark away. So whoever looks before the commit is visible finds the mark, and
  *	   whoever has looked before finds another count than then. While a mark is there nothing is claimed that it concerns.
- *	 - A payout's stop needs one step: the session holds the lock on the payout's row, from before its commit until after it, and
- *	   the worker claims no payout that is locked. So a request that the stop concerns was claimed before the session looks, and
+ *	 - A payout's stop needs one step: the session has changed the payout's row so that no claim takes it, and holds its lock from
+ *	   before its commit until after it. So a request that the stop concerns was claimed before the session looks, and
  *	   the worker has counted it as claimed before the claim's commit gave the row free. Where no cell is claimed there is
  *	   nothing to stop: a merchant that moves its own payouts, however many, costs the others nothing.
  *	 - What a subtransaction stopped and was undone with it is forgotten.
  *	 - The worker copies all counts before the transaction in which it looks at arming, channels and queues (gate_look).
  *	   An exchange keeps the sum over its own cells (gate_admit). It passes while no cell of it is pending and the sum is the same:
  *	   then nothing has been committed since that the transaction did not see.
- *	 - Between the callback and the writing nothing may be committed either. So bytes move under a lock in share mode
- *	   (gate_pump), and a session takes the lock alone for the moment in which it marks its cells.
+ *	 - Between the callback and the writing nothing may be committed either. So bytes move under a lock in share mode, a socket at
+ *	   a time (gate_pump), and a session takes the lock alone for the moment in which it marks its cells.
  *
  * A wait for a synchronous standby stands between the two steps: meanwhile the worker sends nothing of that scope, and could not
  * commit a claim anyway.
@@ -41,6 +41,7 @@
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
 #include "channel.h"
 #include "clock.h"
 #include "commands/dbcommands.h"
@@ -53,7 +54,7 @@
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "postmaster/interrupt.h"
-#include "row.h"
+#include "plan.h"
 #include "secret_file.h"
 #include "settings.h"
 #include "storage/ipc.h"
@@ -67,6 +68,10 @@ PG_FUNCTION_INFO_V1(payout_stop_requests);
 
 #define GATE_CELLS 8192
 
+/* How long bytes wait for a session that wants to mark a stop, at most. */
+#define FENCE_PAUSE_US 50
+#define FENCE_TRIES 100
+
 typedef struct GateCell
 {
 	pg_atomic_uint32 stops;	  /* that were committed, or undone */
@@ -76,7 +81,8 @@ typedef struct GateCell
 
 typedef struct GateState
 {
-	LWLock *moving; /* shared: bytes move; exclusive: a stop is marked */
+	LWLock *moving;			 /* shared: bytes move; exclusive: a stop is marked */
+	pg_atomic_uint32 wanted; /* sessions that wait for it */
 	uint32 seed;
 	pg_atomic_uint64 stops;				  /* of any scope */
 	pg_atomic_uint64 configuration_stops; /* of databases, channels and merchants */
@@ -134,6 +140,7 @@ gate_shmem_init(void)
 	state->moving = &(GetNamedLWLockTranche("payout"))[3].lock;
 	if (!pg_strong_random(&state->seed, sizeof(state->seed)))
 		elog(ERROR, "could not draw a random seed");
+	pg_atomic_init_u32(&state->wanted, 0);
 	pg_atomic_init_u64(&state->stops, 0);
 	pg_atomic_init_u64(&state->configuration_stops, 0);
 	for (int i = 0; i < GATE_CELLS; i++)
@@ -201,18 +208,30 @@ scope_of(const char *name)
 }
 
 /*
- * Locks the payout of a row that stops it, see the head of this file. The worker, which claims, need not; nor could it wait for
- * a row that somebody else has locked.
+ * A hold takes its payout out of the lane's queue: so the payout is locked until the hold is committed, and a claim whose
+ * snapshot is older than the hold finds a newer version of the row, which is not due. (payout.resolve makes it due again.) The
+ * worker, which claims, sees its own holds; nor could it wait for a row that somebody else has locked.
  */
 static void
-lock_payout(HeapTuple tuple, TupleDesc desc)
+take_from_queue(HeapTuple tuple, TupleDesc desc)
 {
+	static SPIPlanPtr plan = NULL;
+	Oid types[] = {TEXTOID, TEXTOID, TEXTOID};
+	static const char *const columns[] = {"merchant_id", "txid", "lane"};
+	Datum values[3];
 	bool isnull;
-	Datum key[2];
 
-	key[0] = SPI_getbinval(tuple, desc, SPI_fnumber(desc, "merchant_id"), &isnull);
-	key[1] = SPI_getbinval(tuple, desc, SPI_fnumber(desc, "txid"), &isnull);
-	(void) row_lock("payout", "payout_pkey", 2, key, &desc);
+	for (int i = 0; i < 3; i++)
+		values[i] = SPI_getbinval(tuple, desc, SPI_fnumber(desc, columns[i]), &isnull);
+	SPI_connect();
+	(void) plan_run(&plan,
+					"update payout.payout set"
+					" check_due_at = case when $3 = 'validate' then null else check_due_at end,"
+					" dispatch_due_at = case when $3 = 'dispatch' then null else dispatch_due_at end,"
+					" status_due_at = case when $3 = 'check' then null else status_due_at end"
+					" where merchant_id = $1 and txid = $2",
+					3, types, values, NULL);
+	SPI_finish();
 }
 
 /* The row's own scope, unless its column is null. */
@@ -225,7 +244,7 @@ stop_of_row(HeapTuple tuple, TupleDesc desc, char **args)
 	if (column <= 0)
 		elog(ERROR, "payout.stop_requests: no column \"%s\"", args[1]);
 	if (scope == GATE_PAYOUT && !gate_is_worker())
-		lock_payout(tuple, desc);
+		take_from_queue(tuple, desc);
 	gate_stop_at_commit(scope, SPI_getvalue(tuple, desc, column));
 }
 
@@ -291,7 +310,9 @@ mark(void)
 		stopped_count = 0;
 		return;
 	}
+	pg_atomic_fetch_add_u32(&state->wanted, 1);
 	LWLockAcquire(state->moving, LW_EXCLUSIVE);
+	pg_atomic_fetch_sub_u32(&state->wanted, 1);
 	for (int i = 0; i < stopped_count; i++)
 	{
 		GateCell *cell = &state->cells[stopped[i].cell];
@@ -542,10 +563,23 @@ gate_refusal(const Exchange *exchange)
 	return why != NULL ? why : channel_refusal(exchange);
 }
 
+/* Bytes move from here on. A session that waits to mark a stop goes first. */
+static void
+enter(void)
+{
+	for (int i = 0; i < FENCE_TRIES && pg_atomic_read_u32(&state->wanted) > 0; i++)
+		pg_usleep(FENCE_PAUSE_US);
+	LWLockAcquire(state->moving, LW_SHARED);
+}
+
+static void
+leave(void)
+{
+	LWLockRelease(state->moving);
+}
+
 void
 gate_pump(void)
 {
-	LWLockAcquire(state->moving, LW_SHARED);
-	http_pump();
-	LWLockRelease(state->moving);
+	http_pump(enter, leave);
 }

@@ -243,7 +243,7 @@ http_reply_free(HttpReply *reply)
 /* ---- the pump ---- */
 
 static void
-serve_sockets(void)
+serve_sockets(void (*enter)(void), void (*leave)(void))
 {
 	struct epoll_event events[EVENTS_MAX];
 	int running;
@@ -266,7 +266,9 @@ serve_sockets(void)
 				ready |= CURL_CSELECT_ERR;
 
 			/* may fail for a socket that an earlier turn of this loop closed; a timeout covers the rest */
+			enter();
 			(void) curl_multi_socket_action(multi, events[i].data.fd, ready, &running);
+			leave();
 		}
 		if (count < EVENTS_MAX)
 			break;
@@ -274,7 +276,7 @@ serve_sockets(void)
 }
 
 static void
-serve_timer(void)
+serve_timer(void (*enter)(void), void (*leave)(void))
 {
 	int running;
 
@@ -282,19 +284,21 @@ serve_timer(void)
 		return;
 	/* cleared first: libcurl sets the next one from inside the call */
 	timer_due_ms = -1;
+	enter();
 	(void) curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	leave();
 }
 
 void
-http_pump(void)
+http_pump(void (*enter)(void), void (*leave)(void))
 {
 	sigset_t saved;
 
 	Assert(!IsTransactionState());
 
 	block_signals(&saved);
-	serve_sockets();
-	serve_timer();
+	serve_sockets(enter, leave);
+	serve_timer(enter, leave);
 	collect_finished();
 	restore_signals(&saved);
 

@@ -66,9 +66,10 @@ extern bool http_can_start(void);
 
 /*
  * Does what is due without waiting: ready sockets, libcurl's timer, finished transfers. No transaction may be
- * open. Raises no error.
+ * open. Raises no error. Bytes move, and refusal() is asked, between enter() and leave() only, which are called around each
+ * socket.
  */
-extern void http_pump(void);
+extern void http_pump(void (*enter)(void), void (*leave)(void));
 
 /* Milliseconds until http_pump() must be called even if no socket is ready; -1: no need. */
 extern long http_timeout_ms(void);

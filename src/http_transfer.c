@@ -331,6 +331,8 @@ set_fixed_options(CURL *easy, char *error, size_t error_size)
 	SET_OR_FAIL(easy, CURLOPT_SSL_VERIFYPEER, 1L);
 	SET_OR_FAIL(easy, CURLOPT_SSL_VERIFYHOST, 2L);
 	SET_OR_FAIL(easy, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
+	/* with DHE the server chooses the size of the numbers that we reckon with */
+	SET_OR_FAIL(easy, CURLOPT_SSL_CIPHER_LIST, "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES");
 	SET_OR_FAIL(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L); /* who is resumed proves nothing */
 	SET_OR_FAIL(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
 	SET_OR_FAIL(easy, CURLOPT_MAXLIFETIME_CONN, CONNECTION_LIFE_S_MAX);

@@ -203,8 +203,6 @@ find_rule(const Move *move)
 static void
 stop_requests(const Move *move, const char *from, const MoveRule *rule)
 {
-	if (gate_is_worker())
-		return; /* it knows what it moves */
 	if (strcmp(from, "dispatching") == 0 ||
 		(rule->final && (strcmp(from, "registered") == 0 || strcmp(from, "scheduled") == 0)))
 		gate_stop_at_commit(GATE_PAYOUT, payout_row_text(&move->new, TXID));

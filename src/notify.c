@@ -33,7 +33,7 @@ typedef struct NotifyMerchant
 {
 	char merchant_id[MERCHANT_ID_SIZE];
 	int in_flight;
-	char url[2048];
+	char breaker_key[256];
 } NotifyMerchant;
 
 static HTAB *merchants = NULL;
@@ -63,7 +63,7 @@ find_merchant(const char *merchant_id)
 	if (!found)
 	{
 		merchant->in_flight = 0;
-		merchant->url[0] = '\0';
+		merchant->breaker_key[0] = '\0';
 	}
 	return merchant;
 }
@@ -83,7 +83,7 @@ notify_skip(int64 *rests_until_ms)
 		{
 			int64 until_ms = 0;
 
-			if (merchant->in_flight < breaker_allows(merchant->url, share_max(), &until_ms))
+			if (merchant->in_flight < breaker_allows(merchant->breaker_key, share_max(), &until_ms))
 				continue;
 			if (until_ms > 0 && (*rests_until_ms == 0 || until_ms < *rests_until_ms))
 				*rests_until_ms = until_ms;
@@ -211,8 +211,8 @@ read_row(uint64 row, SecretsOfRow *last, dlist_head *claimed)
 	exchange->txid = lane_column(row, 2);
 	exchange->event_no = atoi(lane_column(row, 3));
 	exchange->url = lane_column(row, 4);
-	exchange->host = exchange->url;
-	strlcpy(merchant->url, exchange->url, sizeof(merchant->url));
+	exchange->host = psprintf("merchant %s at %s", exchange->merchant_id, breaker_host(exchange->url));
+	strlcpy(merchant->breaker_key, exchange->host, sizeof(merchant->breaker_key));
 	exchange->request.body = lane_column(row, 5);
 	exchange->headers = sign(exchange, secrets);
 	if (exchange->headers == NIL)
