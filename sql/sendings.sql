@@ -187,30 +187,31 @@ select test.send('SENCH'), test.unknown('SNDM1'), test.lost('SNDM1'), test.lost(
 select check_name, detail from payout.verify();
 
 -- a denial of what is paid is looked into at every sending, however often the bank was asked before
+select payout.alter_channel('SENCH', '{"reference_memory_s": 31536000, "request_timeout_ms": 1000, "connect_timeout_ms": 1000}') is distinct from null as altered;
 create function test.asks_on(p_reference text) returns text language sql as $$ select state || case when status_due_at is not null then ', asked on' else '' end from test.payout(p_reference) $$;
-select test.pay('SENDINGS01', 'SENBANK', 'SNDI' || i) from generate_series(1, 4) i;
+select test.pay('SENDINGS01', 'SENBANK', 'SNDR' || i) from generate_series(1, 4) i;
 select test.send('SENCH', 100);
-select string_agg(test.unknown('SNDI' || i)::text, ' ') from generate_series(1, 4) i;
-select string_agg(test.lost('SNDI' || i), ', ' order by i) from generate_series(1, 3) i;
+select string_agg(test.unknown('SNDR' || i)::text, ' ') from generate_series(1, 4) i;
+select string_agg(test.lost('SNDR' || i), ', ' order by i) from generate_series(1, 3) i;
 select test.send('SENCH', 100);
-select string_agg(test.unknown('SNDI' || i)::text, ' ') from generate_series(1, 3) i;
-select string_agg(test.inquire('SNDI' || i, 'paid'), ' ' order by i) from generate_series(1, 4) i;
-update payout.payout set status_tries = 500 where reference_no like 'SNDI%' and merchant_id = 'SENDINGS01';
-select test.inquire('SNDI1', 'failed'), test.asks_on('SNDI1'), test.inquire('SNDI1', 'refunded'), test.asks_on('SNDI1');
-select test.inquire('SNDI2', 'failed'), test.inquire('SNDI2', 'not_found'), test.asks_on('SNDI2'), test.inquire('SNDI2', 'failed'), test.inquire('SNDI2', 'not_found'), test.asks_on('SNDI2'), test.inquire('SNDI2', 'failed');
-select test.inquire('SNDI3', 'canceled'), test.inquire('SNDI3', 'paid'), test.asks_on('SNDI3'), test.inquire('SNDI3', 'not_found'), test.inquire('SNDI3', 'paid'), test.asks_on('SNDI3');
+select string_agg(test.unknown('SNDR' || i)::text, ' ') from generate_series(1, 3) i;
+select string_agg(test.inquire('SNDR' || i, 'paid'), ' ' order by i) from generate_series(1, 4) i;
+update payout.payout set status_tries = 500 where reference_no like 'SNDR%' and merchant_id = 'SENDINGS01';
+select test.inquire('SNDR1', 'failed'), test.asks_on('SNDR1'), test.inquire('SNDR1', 'refunded'), test.asks_on('SNDR1');
+select test.inquire('SNDR2', 'failed'), test.inquire('SNDR2', 'not_found'), test.asks_on('SNDR2'), test.inquire('SNDR2', 'failed'), test.inquire('SNDR2', 'not_found'), test.asks_on('SNDR2'), test.inquire('SNDR2', 'failed');
+select test.inquire('SNDR3', 'canceled'), test.inquire('SNDR3', 'paid'), test.asks_on('SNDR3'), test.inquire('SNDR3', 'not_found'), test.inquire('SNDR3', 'paid'), test.asks_on('SNDR3');
 -- of the only one it is believed, and "not found" is no denial
-select test.inquire('SNDI4', 'not_found'), test.asks_on('SNDI4'), test.inquire('SNDI4', 'failed');
+select test.inquire('SNDR4', 'not_found'), test.asks_on('SNDR4'), test.inquire('SNDR4', 'failed');
 
 -- a bulk that is refused whole, of which a notice has shown that the bank has it, is in doubt; else it goes in halves
 select payout.alter_channel('SENCH', '{"mode": "bulk"}') is distinct from null as altered;
-select test.pay('SENDINGS01', 'SENBANK', 'SNDJ' || i) from generate_series(1, 2) i;
-select test.send('SENCH'), test.noticed('paid', 'SNDJ1'), test.answer('SNDJ1', 'no', 'fail', 403, '4032002'), test.state('SNDJ1', 'SNDJ2'), test.send('SENCH');
-select test.inquire('SNDJ2', 'paid'), test.asked('SNDJ2');
-select test.pay('SENDINGS01', 'SENBANK', 'SNDK' || i) from generate_series(1, 3) i;
-select test.send('SENCH'), test.noticed('failed', 'SNDK3'), test.answer('SNDK1', 'no', 'fail', 403, '4032002'), test.state('SNDK1', 'SNDK2', 'SNDK3'), test.send('SENCH');
-select test.inquire('SNDK1', 'paid'), test.inquire('SNDK2', 'failed');
-select test.pay('SENDINGS01', 'SENBANK', 'SNDL' || i) from generate_series(1, 2) i;
-select test.send('SENCH'), test.answer('SNDL1', 'no', 'fail', 403, '4032002'), test.state('SNDL1', 'SNDL2'), test.send('SENCH');
-select test.answer('SNDL1', 'yes', 'ok', 200, '2002000'), test.answer('SNDL2', 'yes', 'ok', 200, '2002000');
+select test.pay('SENDINGS01', 'SENBANK', 'SNDS' || i) from generate_series(1, 2) i;
+select test.send('SENCH'), test.noticed('paid', 'SNDS1'), test.answer('SNDS1', 'no', 'fail', 403, '4032002'), test.state('SNDS1', 'SNDS2'), test.send('SENCH');
+select test.inquire('SNDS2', 'paid'), test.asked('SNDS2');
+select test.pay('SENDINGS01', 'SENBANK', 'SNDT' || i) from generate_series(1, 3) i;
+select test.send('SENCH'), test.noticed('failed', 'SNDT3'), test.answer('SNDT1', 'no', 'fail', 403, '4032002'), test.state('SNDT1', 'SNDT2', 'SNDT3'), test.send('SENCH');
+select test.inquire('SNDT1', 'paid'), test.inquire('SNDT2', 'failed');
+select test.pay('SENDINGS01', 'SENBANK', 'SNDU' || i) from generate_series(1, 2) i;
+select test.send('SENCH'), test.answer('SNDU1', 'no', 'fail', 403, '4032002'), test.state('SNDU1', 'SNDU2'), test.send('SENCH');
+select test.answer('SNDU1', 'yes', 'ok', 200, '2002000'), test.answer('SNDU2', 'yes', 'ok', 200, '2002000');
 select check_name, detail from payout.verify();
