@@ -85,7 +85,7 @@ begin
 	elsif p.state = 'approved' then
 		update payout.payout u set dispatch_due_at = now_clock
 		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
-	elsif p.kind = 'disbursement' and p.state in ('processing', 'suspect') then
+	elsif p.kind = 'disbursement' and (p.state in ('processing', 'suspect') or payout.is_half_denied(p)) then
 		update payout.payout u set status_due_at = now_clock
 		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
 	elsif p.state = 'dispatching' then
