@@ -64,7 +64,7 @@ is($t->sql("select a.request_digest = sha256(p.content_salt || convert_to('$body
 	from payout.attempt a join payout.payout p using (merchant_id, txid) where a.lane = 'validate' and txid = '$resent'"), 't|f', 'the digest of a request is over its salt');
 
 # what does not fit a field, by whatever hand, is not cut and not sent: it waits for a person, and stops nothing else
-my ($sent, $asked) = map { $t->requests($_) } 18, 16;
+(my $sent, $asked) = map { $t->requests($_) } 18, 16;
 $t->sql("select payout.pause_channel('BANK1', 'by hand')");
 my ($long, $coded) = (checked_unsent('8800000002'), $t->register(account => '8800000003'));
 sub checked_unsent
