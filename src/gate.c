@@ -109,10 +109,18 @@ static object_access_hook_type next_object_access = NULL;
 /* The worker. */
 static uint32 *seen = NULL;	   /* the counts at the last look */
 static uint32 *claimed = NULL; /* our part of what is claimed */
+static HTAB *claimed_payouts = NULL;
 static uint64 stops_seen = UINT64_MAX;
 static uint64 configuration_seen = 0;
 static uint32 readings = 0; /* of the settings */
 static bool is_listed = false;
+
+/* A payout of which a request was claimed and has not ended. */
+typedef struct ClaimedPayout
+{
+	uint64 key; /* hash of its TXID */
+	int requests;
+} ClaimedPayout;
 
 /* What an exchange needs to pass. */
 struct GatePass
@@ -163,12 +171,27 @@ find_cell(GateScope scope, const char *id)
 
 /* ---- sessions ---- */
 
+static ClaimedPayout *
+find_claimed(const char *txid, HASHACTION action)
+{
+	uint64 key = hash_bytes_extended((const unsigned char *) txid, strlen(txid), state->seed);
+	bool found;
+	ClaimedPayout *payout = hash_search(claimed_payouts, &key, action, &found);
+
+	if (payout != NULL && !found)
+		payout->requests = 0;
+	return payout;
+}
+
 void
 gate_stop_at_commit(GateScope scope, const char *id)
 {
 	uint32 cell;
 
 	if (state == NULL || (id == NULL && scope != GATE_DATABASE))
+		return;
+	/* The worker moves all payouts. Other ones, which share a cell with one of those, have nothing to do with it. */
+	if (scope == GATE_PAYOUT && gate_is_worker() && find_claimed(id, HASH_FIND) == NULL)
 		return;
 	cell = find_cell(scope, id);
 	if (stopped_count > 0 && stopped[stopped_count - 1].cell == cell &&
@@ -413,8 +436,12 @@ gate_is_worker(void)
 void
 gate_begin_worker(void)
 {
+	HASHCTL ctl = {.keysize = sizeof(uint64), .entrysize = sizeof(ClaimedPayout), .hcxt = TopMemoryContext};
+
 	seen = MemoryContextAllocZero(TopMemoryContext, GATE_CELLS * sizeof(uint32));
 	claimed = MemoryContextAllocZero(TopMemoryContext, GATE_CELLS * sizeof(uint32));
+	claimed_payouts =
+		hash_create("payout claimed payouts", 1024, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	before_shmem_exit(forget_claimed, (Datum) 0);
 }
 
@@ -472,9 +499,8 @@ void
 gate_admit(Exchange *exchange)
 {
 	const BankOrder *order = &exchange->order;
-	int items = exchange->txid != NULL ? 1 : order->item_count;
-	struct GatePass *pass = MemoryContextAllocZero(exchange->context, offsetof(struct GatePass, cells) +
-																		  (2 + items) * sizeof(uint32));
+	struct GatePass *pass = MemoryContextAllocZero(
+		exchange->context, offsetof(struct GatePass, cells) + (2 + order->item_count) * sizeof(uint32));
 
 	pass->readings = readings;
 	add_cell(pass, GATE_DATABASE, NULL);
@@ -483,7 +509,10 @@ gate_admit(Exchange *exchange)
 	else
 		add_cell(pass, GATE_MERCHANT, exchange->merchant_id);
 	for (int i = 0; i < order->item_count; i++)
+	{
 		add_cell(pass, GATE_PAYOUT, order->items[i].txid);
+		find_claimed(order->items[i].txid, HASH_ENTER)->requests++;
+	}
 	exchange->pass = pass;
 }
 
@@ -491,12 +520,18 @@ void
 gate_leave(Exchange *exchange)
 {
 	struct GatePass *pass = exchange->pass;
+	const BankOrder *order = &exchange->order;
 
-	for (int i = 0; pass != NULL && i < pass->count; i++)
+	if (pass == NULL)
+		return;
+	for (int i = 0; i < pass->count; i++)
 	{
 		claimed[pass->cells[i]]--;
 		pg_atomic_fetch_sub_u32(&state->cells[pass->cells[i]].claimed, 1);
 	}
+	for (int i = 0; i < order->item_count; i++)
+		if (--find_claimed(order->items[i].txid, HASH_FIND)->requests == 0)
+			(void) find_claimed(order->items[i].txid, HASH_REMOVE);
 	exchange->pass = NULL;
 }
 
