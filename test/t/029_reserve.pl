@@ -77,15 +77,20 @@ sub fill
 }
 
 # ---- The limit is that of the wire, at every moment
-my @many = registered(60);
-$t->fault(service => '18', kind => 'delay', delay_ms => 20);
-approve_all();
+my @many;
 my ($most, $most_open) = (0, 0);
-$t->wait_for('60 are paid', sub {
-	my ($now, $open) = (under_way(), open_attempts());
-	$most = $now if $now > $most;
-	$most_open = $open if $open > $most_open;
-	$t->sql("select bool_and(state = 'paid') from payout.payout") eq 't' });
+$t->fault(service => '18', kind => 'delay', delay_ms => 20);
+for (1 .. 10)	# a busy machine may look at none of the moments in which more is claimed
+{
+	push @many, registered(60);
+	approve_all();
+	$t->wait_for('all are paid', sub {
+		my ($now, $open) = (under_way(), open_attempts());
+		$most = $now if $now > $most;
+		$most_open = $open if $open > $most_open;
+		$t->sql("select bool_and(state = 'paid') from payout.payout") eq 't' });
+	last if $most_open > $places;
+}
 cmp_ok($most, '<=', $places, 'the bank never has more than in_flight_max');
 cmp_ok($most_open, '>', $places, 'though more is claimed');
 cmp_ok($most_open, '<=', 2 * $places, 'at most as much again');
