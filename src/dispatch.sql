@@ -118,7 +118,7 @@ begin
 		why := case
 			when is_lost then 'the record of its last sending may be lost: the bank is asked before it is sent'
 			when b.was_unknown and b.due_at < started - interval '60 s' then 'it was to be sent again and was not in time: the bank is asked anew'
-			when (b.tries > 0 or b.was_unknown) and exists (
+			when exists (
 				select from payout.payout p where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state <> 'dispatching')
 			then 'the bank knows another payout of its batch' end;
 		if is_lost then

@@ -307,7 +307,8 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
 	-- A notice or a person may settle a member while its batch is on the way, or between two sendings: then the batch
-	-- is asked for instead of sent again. One that was never sent has nothing to be settled by.
+	-- is asked for instead of sent again. One that was never claimed has nothing to be settled by; one that was and did not
+	-- leave may have been sent by a copy of this server.
 	with fits (state, members) as (values
 		('open', '{dispatching,paid,failed,returned,disputed}'::text[]),
 		('sending', '{dispatching,paid,failed,returned,disputed}'),
@@ -322,7 +323,8 @@ begin atomic
 	select 'batch_fits_members', p.merchant_id, p.txid, format('state is %s in batch %s, which is %s', p.state, b.batch_id, b.state)
 	from payout.payout p
 	join payout.batch b on b.channel_id = p.channel_id and b.batch_id = p.batch_id
-	where (b.tries = 0 and b.state = 'open' and not b.was_unknown and p.state <> 'dispatching')
+	where (b.tries = 0 and b.state = 'open' and not b.was_unknown and p.state <> 'dispatching'
+		and not exists (select from payout.attempt a where a.channel_id = b.channel_id and a.batch_id = b.batch_id))
 	or not exists (select from fits f where f.state = b.state and p.state = any (f.members))
 	union all
 	select 'batch_of_payout', p.merchant_id, p.txid, format('state is %s, batch is %s', p.state, coalesce(p.batch_id::text, 'not set'))
