@@ -214,4 +214,12 @@ select test.inquire('SNDT1', 'paid'), test.inquire('SNDT2', 'failed');
 select test.pay('SENDINGS01', 'SENBANK', 'SNDU' || i) from generate_series(1, 2) i;
 select test.send('SENCH'), test.answer('SNDU1', 'no', 'fail', 403, '4032002'), test.state('SNDU1', 'SNDU2'), test.send('SENCH');
 select test.answer('SNDU1', 'yes', 'ok', 200, '2002000'), test.answer('SNDU2', 'yes', 'ok', 200, '2002000');
+-- an order that did not leave here may have been sent by a copy: where a notice has told of it, before or after, it is asked for
+select test.pay('SENDINGS01', 'SENBANK', 'SNDV' || i) from generate_series(1, 4) i;
+select payout.alter_channel('SENCH', '{"batch_size_max": 2}') is distinct from null as altered;
+select test.send('SENCH', 100);
+select test.noticed('paid', 'SNDV1'), test.answer('SNDV1', 'not_sent', null, 0), test.answer('SNDV3', 'not_sent', null, 0), test.noticed('paid', 'SNDV3');
+select check_name, detail from payout.verify();
+select test.send('SENCH', 100), test.state('SNDV1', 'SNDV2', 'SNDV3', 'SNDV4');
+select test.inquire('SNDV2', 'paid'), test.inquire('SNDV4', 'failed');
 select check_name, detail from payout.verify();

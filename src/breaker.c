@@ -50,7 +50,6 @@ static Breaker *
 find(const char *who, HASHACTION action)
 {
 	char key[BREAKER_HOST_LEN] = {0};
-	char *host = breaker_host(who);
 	Breaker *breaker;
 	bool found;
 
@@ -65,8 +64,7 @@ find(const char *who, HASHACTION action)
 
 		breakers = hash_create("payout breakers", 64, &ctl, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 	}
-	strlcpy(key, host, sizeof(key));
-	pfree(host);
+	strlcpy(key, who, sizeof(key));
 	breaker = hash_search(breakers, key, action, &found);
 	if (breaker != NULL && !found)
 	{

@@ -281,13 +281,9 @@ begin
 		select from payout.payout p where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state <> 'dispatching'))) then
 		outcome := 'unknown';
 	end if;
-	if p_class is null and exists (
-		select from payout.payout p where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state <> 'dispatching') then
-		-- A notice has told of one of them meanwhile: the bank has the batch, from whomever.
-		outcome := 'unknown';
-		p_excerpt := 'the bank knows another payout of its batch';
-	elsif p_class is null then
+	if p_class is null then
 		-- It was claimed and did not leave (gate.c): as if it had not been claimed. It has been due since it was claimed first.
+		-- Where a notice has settled a member meanwhile, ask_instead finds it.
 		update payout.batch set state = 'open', due_at = case when b.tries = 1 then b.created_at else b.sent_at end, tries = b.tries - 1
 		where channel_id = p_channel_id and batch_id = b.batch_id;
 	elsif outcome in ('refused_for_now', 'not_sent') then

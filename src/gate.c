@@ -169,8 +169,6 @@ find_cell(GateScope scope, const char *id)
 	return hash % GATE_CELLS;
 }
 
-/* ---- sessions ---- */
-
 static ClaimedPayout *
 find_claimed(const char *txid, HASHACTION action)
 {
@@ -182,6 +180,8 @@ find_claimed(const char *txid, HASHACTION action)
 		payout->requests = 0;
 	return payout;
 }
+
+/* ---- sessions ---- */
 
 void
 gate_stop_at_commit(GateScope scope, const char *id)
