@@ -324,7 +324,7 @@ begin atomic
 	from payout.payout p
 	join payout.batch b on b.channel_id = p.channel_id and b.batch_id = p.batch_id
 	where (b.tries = 0 and b.state = 'open' and not b.was_unknown and p.state <> 'dispatching'
-		and not exists (select from payout.attempt a where a.channel_id = b.channel_id and a.batch_id = b.batch_id))
+		and not coalesce((select bool_and(a.outcome is not distinct from 'not_sent') from payout.attempt a where a.channel_id = b.channel_id and a.batch_id = b.batch_id), false))
 	or not exists (select from fits f where f.state = b.state and p.state = any (f.members))
 	union all
 	select 'batch_of_payout', p.merchant_id, p.txid, format('state is %s, batch is %s', p.state, coalesce(p.batch_id::text, 'not set'))
