@@ -5,7 +5,6 @@ use strict;
 use warnings;
 use lib 'test/t/lib';
 use HTTP::Tiny ();
-use IO::Select;
 use IO::Socket::INET;
 use PayoutTest;
 use Storable ();
@@ -50,23 +49,7 @@ sub answer
 
 lie();
 my $listener = IO::Socket::INET->new(Listen => 64, LocalAddr => '127.0.0.1', Proto => 'tcp') or die "listen: $!";
-my $test = $$;
-my $liar = fork;
-if (!$liar)
-{
-	$SIG{PIPE} = 'IGNORE';
-	my $ready = IO::Select->new($listener);
-	while (getppid == $test)	# it does not outlive the test
-	{
-		next unless $ready->can_read(1);
-		my $client = $listener->accept or next;
-		eval { answer($client) };
-		close $client;
-	}
-	require POSIX;
-	POSIX::_exit(0);
-}
-END { if ($test && $$ == $test) { my $status = $?; kill 'KILL', $liar; waitpid $liar, 0; $? = $status; } }
+PayoutTest::answer_each($listener, \&answer);
 $t->sql("update payout.channel set base_url = 'http://127.0.0.1:" . $listener->sockport . "/bank'");
 my $honest = $t->pay;
 $t->wait_state($honest, 'paid');

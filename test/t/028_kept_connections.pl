@@ -78,12 +78,9 @@ sub serve
 }
 
 my $listener = IO::Socket::INET->new(Listen => 64, LocalAddr => '127.0.0.1', Proto => 'tcp') or die "listen: $!";
-my $test = $$;
-my $front = fork;
-if (!$front)
-{
-	$SIG{PIPE} = 'IGNORE';
-	while (getppid == $test)	# it does not outlive the test
+PayoutTest::beside(sub {
+	my ($goes_on) = @_;
+	while ($goes_on->())
 	{
 		for my $ready (IO::Select->new($listener, map { $_->{socket} } values %client)->can_read(0.02))
 		{
@@ -99,10 +96,7 @@ if (!$front)
 		}
 		@later = grep { $_->[0] > time } @later;
 	}
-	require POSIX;
-	POSIX::_exit(0);
-}
-END { if ($test && $$ == $test) { my $status = $?; kill 'KILL', $front; waitpid $front, 0; $? = $status; } }
+});
 $t->sql("update payout.channel set base_url = 'http://127.0.0.1:" . $listener->sockport . "/bank'");
 
 sub front_log { return -e $log ? PayoutTest::slurp($log) : ''; }

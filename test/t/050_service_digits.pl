@@ -5,7 +5,6 @@ use strict;
 use warnings;
 use lib 'test/t/lib';
 use HTTP::Tiny ();
-use IO::Select;
 use IO::Socket::INET;
 use JSON::PP ();
 use PayoutTest;
@@ -68,23 +67,7 @@ sub answer
 
 lie();
 my $listener = IO::Socket::INET->new(Listen => 64, LocalAddr => '127.0.0.1', Proto => 'tcp') or die "listen: $!";
-my $test = $$;
-my $front = fork;
-if (!$front)
-{
-	$SIG{PIPE} = 'IGNORE';
-	my $ready = IO::Select->new($listener);
-	while (getppid == $test)	# it does not outlive the test
-	{
-		next unless $ready->can_read(1);
-		my $client = $listener->accept or next;
-		eval { answer($client) };
-		close $client;
-	}
-	require POSIX;
-	POSIX::_exit(0);
-}
-END { if ($test && $$ == $test) { my $status = $?; kill 'KILL', $front; waitpid $front, 0; $? = $status; } }
+PayoutTest::answer_each($listener, \&answer);
 $t->sql("update payout.channel set base_url = 'http://127.0.0.1:" . $listener->sockport . "/bank'");
 
 my %bank = (15 => [ bank => 'OWNB', method => 'overbooking' ], 16 => [], 17 => [ bank => 'OWNB', method => 'overbooking' ], 18 => []);

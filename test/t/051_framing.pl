@@ -102,12 +102,9 @@ my $unasked = '{"responseCode":"2001800","partnerReferenceNo":"X"}';
 my $unasked_answer = "HTTP/1.1 200 X\r\nContent-Length: " . length($unasked) . "\r\n\r\n$unasked";
 
 my $listener = IO::Socket::INET->new(Listen => 64, LocalAddr => '127.0.0.1', Proto => 'tcp') or die "listen: $!";
-my $test = $$;
-my $front = fork;
-if (!$front)
-{
-	$SIG{PIPE} = 'IGNORE';
-	while (getppid == $test)	# it does not outlive the test
+PayoutTest::beside(sub {
+	my ($goes_on) = @_;
+	while ($goes_on->())
 	{
 		for my $ready (IO::Select->new($listener, map { $_->{socket} } values %client)->can_read(0.02))
 		{
@@ -117,10 +114,7 @@ if (!$front)
 			$client{ fileno $socket } = { socket => $socket, number => ++$clients, bytes => '' };
 		}
 	}
-	require POSIX;
-	POSIX::_exit(0);
-}
-END { if ($test && $$ == $test) { my $status = $?; kill 'KILL', $front; waitpid $front, 0; $? = $status; } }
+});
 my $front_url = 'http://127.0.0.1:' . $listener->sockport . '/bank';
 $t->sql("update payout.channel set base_url = '$front_url'");
 
@@ -184,9 +178,6 @@ my $dir = $t->{dir};
 PostgreSQL::Test::Utils::system_or_bail('openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', "$dir/tls.key", '-out', "$dir/tls.crt",
 	'-subj', '/CN=bank', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '10');
 
-my @holders;
-END { if ($test && $$ == $test) { my $status = $?; for (@holders) { kill 'KILL', $_; waitpid $_, 0; } $? = $status; } }
-
 sub start_tls
 {
 	my ($version) = @_;
@@ -203,17 +194,15 @@ sub start_holder
 {
 	my ($port) = @_;
 	my $holder = IO::Socket::INET->new(Listen => 8, LocalAddr => '127.0.0.1', Proto => 'tcp') or die "listen: $!";
-	my $pid = fork;
-	if (!$pid)
-	{
-		$SIG{PIPE} = 'IGNORE';
-		while (getppid == $test)
+	PayoutTest::beside(sub {
+		my ($goes_on) = @_;
+		while ($goes_on->())
 		{
 			next unless IO::Select->new($holder)->can_read(1);
 			my $client = $holder->accept or next;
 			my $server = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) or next;
 			my ($held, $due) = ('', 0);
-			PAIR: while (getppid == $test)
+			PAIR: while ($goes_on->())
 			{
 				for my $ready (IO::Select->new($client, $server)->can_read(0.02))
 				{
@@ -227,10 +216,7 @@ sub start_holder
 			}
 			close $_ for $client, $server;
 		}
-		require POSIX;
-		POSIX::_exit(0);
-	}
-	push @holders, $pid;
+	});
 	my $own = $holder->sockport;
 	close $holder;
 	return $own;

@@ -19,8 +19,6 @@ my $t = PayoutTest->new(conf => [ 'log_min_messages = error', 'max_files_per_pro
 # A bank that holds its answers to account inquiries until so many wait. Its log has the most that did.
 my $most = "$t->{dir}/most";
 my $listener = IO::Socket::INET->new(Listen => 4096, LocalAddr => '127.0.0.1', Proto => 'tcp') or die "listen: $!";
-my $test = $$;
-my $bank = fork;
 
 sub answer
 {
@@ -29,14 +27,13 @@ sub answer
 	syswrite $socket, "HTTP/1.1 200 OK\r\nContent-Length: " . length($body) . "\r\n\r\n$body";
 }
 
-if (!$bank)
-{
-	$SIG{PIPE} = 'IGNORE';
+PayoutTest::beside(sub {
+	my ($goes_on) = @_;
 	my $poll = IO::Poll->new;
 	my (%bytes, @held);
 	my $hold = 1;
 	$poll->mask($listener => POLLIN);
-	while (getppid == $test)	# it does not outlive the test
+	while ($goes_on->())
 	{
 		$poll->poll(0.1);
 		for my $socket ($poll->handles(POLLIN | POLLHUP))
@@ -53,10 +50,7 @@ if (!$bank)
 		next if $hold;
 		answer($_->[0], responseCode => '2001600', partnerReferenceNo => $_->[1], beneficiaryAccountNo => $_->[2], beneficiaryAccountName => 'BUDI SANTOSO') for splice @held;
 	}
-	require POSIX;
-	POSIX::_exit(0);
-}
-END { if ($test && $$ == $test) { my $status = $?; kill 'KILL', $bank; waitpid $bank, 0; $? = $status; } }
+});
 
 $t->sql("update payout.channel set base_url = 'http://127.0.0.1:" . $listener->sockport . "'");
 $t->sql("select count(*) from payout.register_batch('MERCHANT01', (select jsonb_agg(jsonb_build_object('reference_no', 'M' || i, 'amount', 10000, 'bank_code', 'CENA', 'account_no', (8800000000 + i)::text, 'beneficiary_name', 'Budi Santoso')) from generate_series(1, $count) i))");

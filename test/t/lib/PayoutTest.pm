@@ -5,9 +5,11 @@ package PayoutTest;
 use strict;
 use warnings;
 use Carp;
+use IO::Select;
 use IPC::Run ();
 use JSON::PP ();
 use HTTP::Tiny ();
+use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -481,7 +483,51 @@ sub end_children
 
 sub DESTROY { my $self = shift; $self->end_children; }
 
+my $owner = $$;
+my @beside;	# processes of beside()
+
+# Runs code in a process of its own, a peer of the worker's. The code is given a function that says whether the test still runs,
+# and must end when it does not; at the test's end the process is killed.
+sub beside
+{
+	my ($code) = @_;
+	my $pid = fork;
+	die "fork: $!" if !defined $pid;
+	if (!$pid)
+	{
+		$SIG{PIPE} = 'IGNORE';
+		eval { $code->(sub { getppid == $owner }); 1 } or print STDERR $@;
+		POSIX::_exit(0);
+	}
+	push @beside, $pid;
+}
+
+# Beside the test: hands each connection to a function, one after the other.
+sub answer_each
+{
+	my ($listener, $answer) = @_;
+	beside(sub {
+		my ($goes_on) = @_;
+		my $ready = IO::Select->new($listener);
+		while ($goes_on->())
+		{
+			next unless $ready->can_read(1);
+			my $client = $listener->accept or next;
+			eval { $answer->($client) };
+			close $client;
+		}
+	});
+}
+
+sub end_beside
+{
+	return if $$ != $owner;
+	local $?;
+	kill 'KILL', $_ for @beside;
+	waitpid $_, 0 for splice @beside;
+}
+
 # An object of a test's main file lives until global destruction, when its handles may be gone before it.
-END { $_->end_children for grep { defined } @living }
+END { end_beside(); $_->end_children for grep { defined } @living }
 
 1;
