@@ -16,12 +16,12 @@
 #define BREAKER_FAILURES 5
 #define BREAKER_BASE_MS 1000
 #define BREAKER_MAX_MS 30000
-#define BREAKER_HOST_LEN 256
+#define BREAKER_KEY_LEN 256
 #define BREAKER_HOSTS_MAX 10000 /* merchants' hosts are hostile input: forget all rather than grow */
 
 typedef struct Breaker
 {
-	char host[BREAKER_HOST_LEN];
+	char key[BREAKER_KEY_LEN];
 	int failures;
 	int64 rests_until_ms; /* by rest_clock_ms() */
 } Breaker;
@@ -49,7 +49,7 @@ breaker_host(const char *url)
 static Breaker *
 find(const char *who, HASHACTION action)
 {
-	char key[BREAKER_HOST_LEN] = {0};
+	char key[BREAKER_KEY_LEN] = {0};
 	Breaker *breaker;
 	bool found;
 
@@ -60,7 +60,7 @@ find(const char *who, HASHACTION action)
 	}
 	if (breakers == NULL)
 	{
-		HASHCTL ctl = {.keysize = BREAKER_HOST_LEN, .entrysize = sizeof(Breaker), .hcxt = TopMemoryContext};
+		HASHCTL ctl = {.keysize = BREAKER_KEY_LEN, .entrysize = sizeof(Breaker), .hcxt = TopMemoryContext};
 
 		breakers = hash_create("payout breakers", 64, &ctl, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 	}

@@ -345,7 +345,7 @@ ask_token(BankChannel *channel)
 	char *why = NULL;
 	char error[256];
 
-	exchange->host = pstrdup(channel->breaker_key); /* the channel may be altered meanwhile */
+	exchange->breaker_key = pstrdup(channel->breaker_key); /* the channel may be altered meanwhile */
 	gate_admit(exchange);
 	if (!channel->protocol->ask_token(channel, &exchange->request, &headers, &why))
 	{
@@ -376,7 +376,8 @@ end_token(Exchange *exchange)
 
 	channel->token_asked = false;
 	if (!exchange->reply.refused)
-		breaker_report(exchange->host, exchange->reply.end == HTTP_ANSWERED && exchange->reply.status < 500);
+		breaker_report(exchange->breaker_key,
+					   exchange->reply.end == HTTP_ANSWERED && exchange->reply.status < 500);
 	if (exchange->reply.refused)
 		exchange_release_waiting(channel, exchange->reply.error);
 	else if (exchange->channel_version != channel->version_no)
@@ -470,7 +471,7 @@ exchange_collect(dlist_head *ended)
 			dlist_push_tail(ended, &exchange->node);
 			continue;
 		}
-		breaker_report(exchange->host, reply.end == HTTP_ANSWERED && reply.status < 500);
+		breaker_report(exchange->breaker_key, reply.end == HTTP_ANSWERED && reply.status < 500);
 		if (exchange->channel != NULL && reply.end == HTTP_UNKNOWN)
 			exchange->channel->fresh_until_ms = payout_unix_ms() + FRESH_MS;
 		if (exchange->channel != NULL && reply.end == HTTP_ANSWERED && reply.status < 300)

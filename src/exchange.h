@@ -36,7 +36,7 @@ typedef struct Exchange
 	bytea *salt;			  /* of the order's digest; NULL: it was erased */
 	TimestampTz leave_before; /* of a resend, see payout.leave_before(); 0: no bound */
 	const char *unfit;		  /* why it cannot be sent at all; NULL: it can */
-	char *host;				  /* for the breaker */
+	char *breaker_key;		  /* whose silence lets whom rest, see breaker.h */
 
 	/* notify */
 	char *merchant_id;

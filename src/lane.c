@@ -82,7 +82,7 @@ lane_write(Exchange *exchange)
 {
 	BankChannel *channel = exchange->channel;
 
-	exchange->host = pstrdup(channel->breaker_key);
+	exchange->breaker_key = pstrdup(channel->breaker_key);
 	exchange->unfit = channel->protocol->write(channel, &exchange->order, &exchange->request);
 }
 

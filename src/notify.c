@@ -211,8 +211,8 @@ read_row(uint64 row, SecretsOfRow *last, dlist_head *claimed)
 	exchange->txid = lane_column(row, 2);
 	exchange->event_no = atoi(lane_column(row, 3));
 	exchange->url = lane_column(row, 4);
-	exchange->host = psprintf("merchant %s at %s", exchange->merchant_id, breaker_host(exchange->url));
-	strlcpy(merchant->breaker_key, exchange->host, sizeof(merchant->breaker_key));
+	exchange->breaker_key = psprintf("merchant %s at %s", exchange->merchant_id, breaker_host(exchange->url));
+	strlcpy(merchant->breaker_key, exchange->breaker_key, sizeof(merchant->breaker_key));
 	exchange->request.body = lane_column(row, 5);
 	exchange->headers = sign(exchange, secrets);
 	if (exchange->headers == NIL)
