@@ -439,6 +439,16 @@ sub times_paid
 	return scalar grep { /"event":\s*"paid"/ && /"\Q$txid\E"/ } split /\n/, slurp("$self->{dir}/journal");
 }
 
+# What may have left of the payout's order: how many sendings, how many contents and how many external ids.
+# A sending that the gate took back counts as none: the change that it saw may have been made a moment before it was claimed.
+sub sendings
+{
+	my ($self, $txid) = @_;
+	return $self->sql("select concat_ws(' ', count(*), count(distinct a.request_digest), count(distinct a.external_id))
+		from payout.attempt a join payout.payout p using (channel_id, batch_id)
+		where p.txid = '$txid' and a.outcome is distinct from 'not_sent'");
+}
+
 sub requests
 {
 	my ($self, $service) = @_;
