@@ -65,6 +65,8 @@ C_FILES = \
 	claim \
 	reserve \
 	gate \
+	gate_state \
+	gate_stop \
 	record \
 	expire \
 	fold \

@@ -30,6 +30,9 @@ extern void gate_stop_at_commit(GateScope scope, const char *id);
 extern void gate_begin_worker(void);
 extern bool gate_is_worker(void);
 
+/* The worker: a request of this payout was claimed and has not ended. payout_key: see gate_state.h. */
+extern bool gate_has_claimed(uint64 payout_key);
+
 /*
  * The worker, before the transaction in which it looks at arming, channels and queues: what is claimed in it passes the gate
  * only while nothing is stopped after this moment.

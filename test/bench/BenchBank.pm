@@ -116,17 +116,8 @@ sub cpu
 {
 	my $self = shift;
 	my $worker = $self->query("select pid from pg_stat_activity where backend_type = 'payout worker' and datname = current_database()");
-	my %cpu = (worker => cpu_of($worker), bank => cpu_of($self->{sandbox}) + cpu_of($self->{relay}), server => 0);
-	$cpu{server} += cpu_of($_) for split ' ', `pgrep -P $self->{server}{pid}`;
-	return \%cpu;
-}
-
-sub cpu_of
-{
-	my ($pid) = @_;
-	open my $file, '<', "/proc/$pid/stat" or return 0;
-	my @fields = split ' ', (<$file> =~ s/^.*\) //r);
-	return ($fields[11] + $fields[12]) / 100;
+	return { worker => BenchServer::cpu_of($worker), server => $self->{server}->cpu_s,
+		bank => BenchServer::cpu_of($self->{sandbox}) + BenchServer::cpu_of($self->{relay}) };
 }
 
 # Ours and the bank's books say the same, and ours are in order.

@@ -78,7 +78,11 @@ sub stop
 # Code that is run before the server ends.
 sub end_with { my ($self, $code) = @_; push @{ $self->{children} }, $code; }
 
-sub stop_all { $_->stop for reverse @running; }
+sub stop_all
+{
+	my @all = reverse @running;
+	$_->stop for @all;
+}
 
 sub must
 {
@@ -141,8 +145,46 @@ sub written
 		(select coalesce(json_object_agg(schemaname || '.' || relname, json_build_array(n_tup_ins, n_tup_upd, n_tup_hot_upd)), '{}') from pg_stat_user_tables))}));
 }
 
-# Runs pgbench. Options: database, script (or builtin), clients, seconds (or transactions of each client), variables (hash). Answers rate, transactions and
-# what was written before and after.
+# Seconds of CPU that the server has taken so far: its process, those it has waited for, and those that run.
+sub cpu_s
+{
+	my $self = shift;
+	my ($seconds, $waited);
+	do
+	{
+		# A process that ends in between would be missed: its time goes over to the server's.
+		$waited = waited_s($self->{pid});
+		$seconds = $waited;
+		$seconds += cpu_of($_) for $self->{pid}, split ' ', `pgrep -P $self->{pid}`;
+	} until waited_s($self->{pid}) == $waited;
+	return $seconds;
+}
+
+# Seconds of CPU of a process.
+sub cpu_of
+{
+	my ($pid) = @_;
+	my @ticks = ticks($pid);
+	return ($ticks[0] + $ticks[1]) / 100;
+}
+
+# Seconds of CPU of the children that a process has waited for.
+sub waited_s
+{
+	my ($pid) = @_;
+	my @ticks = ticks($pid);
+	return ($ticks[2] + $ticks[3]) / 100;
+}
+
+sub ticks
+{
+	my ($pid) = @_;
+	open my $file, '<', "/proc/$pid/stat" or return (0, 0, 0, 0);
+	return (split ' ', (<$file> =~ s/^.*\) //r))[11 .. 14];
+}
+
+# Runs pgbench. Options: database, script (or builtin), clients, seconds (or transactions of each client), variables (hash). Answers rate, transactions,
+# seconds of the server's CPU, and what was written before and after.
 sub pgbench
 {
 	my ($self, %option) = @_;
@@ -153,10 +195,12 @@ sub pgbench
 		$option{builtin} ? "--builtin=$option{builtin}" : ("--file=test/bench/$option{script}", map { "--define=$_=$variable{$_}" } sort keys %variable),
 		$self->conninfo($option{database}));
 	my $before = $self->written($option{database});
+	my $cpu_before_s = $self->cpu_s;
 	IPC::Run::run(\@command, '<', \undef, '>', \$out, '2>', \$error) or die "@command\n", $error =~ /^((?:.*\n){0,4})/, "\n";
+	my $cpu_s = $self->cpu_s - $cpu_before_s;
 	my ($rate) = $out =~ /^tps = ([\d.]+)/m or die "pgbench gave no rate:\n$out$error\n";
 	my ($done) = $out =~ /^number of transactions actually processed: (\d+)/m;
-	return { rate => $rate, done => $done, before => $before, after => $self->written($option{database}) };
+	return { rate => $rate, done => $done, cpu_s => $cpu_s, before => $before, after => $self->written($option{database}) };
 }
 
 1;

@@ -49,6 +49,25 @@ sub measure
 	}
 }
 
+# For a comparison of builds: a server for round(), which runs a line once and answers payouts/s and seconds of CPU for each.
+sub prepare
+{
+	my ($class, $folder) = @_;
+	my $server = BenchServer->new(folder => $folder, databases => ['app'], folding => ['app']);
+	$server->file('app', 'merchants.sql');
+	return $server;
+}
+
+sub round
+{
+	my ($class, $server, $name, $seconds) = @_;
+	my $side = side($server, $name);
+	my $run = $server->pgbench(%$side, seconds => $seconds);
+	my $per = $side->{per} || 1;
+	$side->{done} += $run->{done};
+	return ($run->{rate} * $per, $run->{cpu_s} / ($run->{done} * $per));
+}
+
 # The sides of the lines asked for, and what they are compared with.
 sub sides_for
 {
@@ -120,8 +139,8 @@ sub txid
 # Every payout that pgbench was answered is there, approved, and the books are in order.
 sub check_books
 {
-	my ($server) = @_;
-	for my $database (qw(app snap))
+	my ($server, @databases) = @_;
+	for my $database (@databases ? @databases : qw(app snap))
 	{
 		my $told = 0;
 		$told += ($_->{done} || 0) * ($_->{per} || 1) for grep { $_->{ours} && $_->{database} eq $database } values %sides;

@@ -36,8 +36,7 @@ my $loads = 0;
 sub measure
 {
 	my ($class, $report, $size, $wanted, $folder) = @_;
-	my $server = BenchServer->new(folder => $folder, databases => [qw(short long)],
-		conf => [ "payout.databases = 'short, long'", 'payout.max_in_flight = ' . 4 * $in_flight ]);
+	my $server = start_server($folder, qw(short long));
 	$wanted->{dispatch} = 1 if $wanted->{backlog};
 	$short = start_bank($server, 'short');
 	$long = start_long($server, $size->{backlog}) if $wanted->{backlog};
@@ -53,6 +52,19 @@ sub measure
 	print_lines($report, $wanted);
 }
 
+# For a comparison of builds: a bank for round(), which runs a line once and answers payouts/s and seconds of CPU for each.
+sub prepare
+{
+	my ($class, $folder) = @_;
+	return $short = start_bank(start_server($folder, 'short'), 'short');
+}
+
+sub round
+{
+	my ($class, $line, $size) = @_;
+	return transfers($line, $size);
+}
+
 sub print_lines
 {
 	my ($report, $wanted) = @_;
@@ -66,6 +78,13 @@ sub print_lines
 		printf "cpu of $line, microseconds each: worker %.0f, server %.0f, bank %.0f\n", map { 1e6 * $spent->{$_} / $spent->{done} } qw(worker server bank);
 		$report->line("${line}_ours", 100 * $spent->{server} / ($spent->{server} + $spent->{bank}), '% of the CPU time', undef);
 	}
+}
+
+sub start_server
+{
+	my ($folder, @databases) = @_;
+	return BenchServer->new(folder => $folder, databases => \@databases,
+		conf => [ "payout.databases = '@{[ join ', ', @databases ]}'", 'payout.max_in_flight = ' . 4 * $in_flight ]);
 }
 
 sub start_bank
@@ -99,7 +118,7 @@ sub load
 	}
 }
 
-# One round of a line of transfers.
+# One round of a line of transfers; answers payouts/s and seconds of the server's CPU for each.
 sub transfers
 {
 	my ($line, $size) = @_;
@@ -116,8 +135,10 @@ sub transfers
 		where final_at >= '$began' and state = 'paid'");
 	die "$line: nothing was paid\n" unless $paid;
 	push @{ $rates{$line} }, $paid / $seconds;
-	spend($line, $paid, $before, $bank->cpu, $seconds);
+	my $after = $bank->cpu;
+	spend($line, $paid, $before, $after, $seconds);
 	$bank->control('DELETE', 'fault') if $line eq 'single_50ms';
+	return ($paid / $seconds, ($after->{server} - $before->{server}) / $paid);
 }
 
 # Lets the worker work that long, or until the queue is empty, and waits for what it has begun. The long queue does not end,

@@ -7,6 +7,7 @@
 #
 # BUILD_DIR  the build folder; given: kept, and built on next time; not given: a temporary one,
 #            removed when the script succeeds (KEEP=1: kept)
+# AGAINST    a commit, whose tree is put into BUILD_DIR/against/tree as well
 #
 # The script starts in BUILD_DIR/tree with
 #   PG_CONFIG, PG_BINDIR   the system's pg_config; the bin folder of the staged installation
@@ -47,12 +48,19 @@ copy_tree()
 		tar --extract --directory="$BUILD_DIR/tree" --no-same-owner
 }
 
+copy_commit()
+{
+	rm -rf "$BUILD_DIR/against"
+	mkdir -p "$BUILD_DIR/against/tree"
+	git -C "$top" archive "$AGAINST" | tar --extract --directory="$BUILD_DIR/against/tree" --no-same-owner
+}
+
 hand_over()
 {
 	local user
 	user=$("$here/as_user.sh" --name)
 	if [ "$(id -u)" -eq 0 ]; then
-		chown -R "$user:" "$BUILD_DIR"/{tree,stage,home,tmp,logs}
+		chown -R "$user:" "$BUILD_DIR"/{tree,stage,home,tmp,logs} ${AGAINST:+"$BUILD_DIR/against"}
 		chown "$user:" "$BUILD_DIR"
 	fi
 	if ! "$here/as_user.sh" test -w "$BUILD_DIR/tree"; then
@@ -117,6 +125,9 @@ bash "$here/packages.sh" "${packages[@]}"
 make_build_dir
 trap leave EXIT
 copy_tree
+if [ -n "${AGAINST:-}" ]; then
+	copy_commit
+fi
 hand_over
 set_environment
 cd "$BUILD_DIR/tree"
