@@ -50,6 +50,7 @@ C_FILES = \
 	register_batch \
 	approve_batch \
 	secret_file \
+	secret_lock \
 	secret \
 	arming \
 	wakeup \

@@ -10,7 +10,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "secret_file.h"
+#include "secret_lock.h"
 #include "wakeup.h"
 
 PG_FUNCTION_INFO_V1(payout_identity);

@@ -239,9 +239,8 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	last payout.incarnation;
+	last payout.incarnation := payout.last_life();
 begin
-	select * into last from payout.incarnation i order by i.ended_at is null desc, i.started_at desc limit 1;
 	update payout.incarnation set ended_at = clock_timestamp() where ended_at is null;
 	insert into payout.incarnation (incarnation_id, pid, timeline_id, synchronous) values (p_incarnation_id, p_pid, p_timeline_id, p_synchronous);
 	update payout.notification set sending_by = null where due_at is not null and sending_by is not null;
@@ -352,8 +351,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
 	perform payout.require_preload();
-	delete from payout.arming;
-	insert into payout.arming (system_identifier, database_oid, secret_digest) select * from payout.identity();
+	-- One row throughout: a disarm() that waits for this finds it changed, and removes it.
+	insert into payout.arming (system_identifier, database_oid, secret_digest) select * from payout.identity()
+	on conflict (singleton) do update set system_identifier = excluded.system_identifier, database_oid = excluded.database_oid,
+		secret_digest = excluded.secret_digest, armed_at = default, armed_by = default;
 	perform payout.wake();
 end
 $$;

@@ -9,6 +9,7 @@ create table payout.channel (
 	paused_reason text,
 	not_before timestamptz,
 	not_before_reason text,
+	bank_since timestamptz,
 	created_at timestamptz not null default now(),
 	created_by text not null default payout.caller(),
 	check ((paused_at is null) = (paused_reason is null))
@@ -16,6 +17,7 @@ create table payout.channel (
 comment on table payout.channel is 'a connection to one bank: protocol, address, limits; its credentials are in payout.channel_secret';
 comment on column payout.channel.paused_at is 'since when nothing is sent, by an operator or because the bank refused us as a partner';
 comment on column payout.channel.not_before is 'the bank refused for now (cut-off, float empty, too many requests): no transfer is sent before this moment';
+comment on column payout.channel.bank_since is 'since when another bank, or other books, stand behind this channel: accounts that were checked before are checked again before anything is sent; null: since it was created';
 
 create trigger refuse_delete before delete on payout.channel for each row execute function payout.refuse_change();
 create trigger refuse_truncate before truncate on payout.channel for each statement execute function payout.refuse_change();
@@ -105,29 +107,74 @@ comment on function payout.do_create_channel(text, text, text, jsonb) is 'work o
 
 create function payout.alter_channel(channel_id text, options jsonb) returns payout.channel
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
-comment on function payout.alter_channel(text, jsonb) is 'merges into the options (null removes a key); the key base_url changes the column';
+comment on function payout.alter_channel(text, jsonb) is 'merges into the options (null removes a key); the key base_url changes the column; what names the bank (base_url, path_prefix, client_id, partner_id) changes only while the channel is paused and nothing sent is open, or with "same_books": true: your word that the same bank with the same books answers there';
 
 create function payout.do_alter_channel(p_channel_id text, p_options jsonb) returns payout.channel
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	c payout.channel := payout.find_channel(p_channel_id);
+	was payout.channel := payout.find_channel(p_channel_id);
+	c payout.channel;
+	keys constant text[] := '{base_url,same_books}';
 begin
 	-- By itself: what follows takes keys from p_options, which the planner may try before anything else is checked.
-	perform payout.check_columns(p_options, '{base_url}', '{}');
+	perform payout.check_columns(p_options, '{base_url}', '{same_books}');
 	perform payout.check_url('base_url', p_options ->> 'base_url'),
-			payout.check_options('channel', jsonb_strip_nulls(p_options - 'base_url'));
+			payout.check_options('channel', jsonb_strip_nulls(p_options - keys));
+	select * into strict was from payout.channel q where q.channel_id = p_channel_id for no key update;
 	update payout.channel
 	set base_url = coalesce(rtrim(p_options ->> 'base_url', '/'), base_url),
-		options = jsonb_strip_nulls(options || (p_options - 'base_url'))
+		options = jsonb_strip_nulls(options || (p_options - keys))
 	where channel_id = p_channel_id
 	returning * into c;
+	if not coalesce((p_options -> 'same_books')::boolean, false) and payout.books_of(c) is distinct from payout.books_of(was) then
+		c := payout.change_bank(was);
+	end if;
 	perform payout.wake();
 	return c;
 end
 $$;
 comment on function payout.do_alter_channel(text, jsonb) is 'work of payout.alter_channel';
+
+-- What tells one bank's books from another's.
+create function payout.books_of(c payout.channel) returns text[]
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return array[c.base_url] || array(select c.options ->> k from unnest('{path_prefix,client_id,partner_id}'::text[]) with ordinality u (k, n) order by n);
+end
+$$;
+comment on function payout.books_of(payout.channel) is 'what names the bank behind a channel, and us to it';
+
+-- What was sent to one bank cannot be asked for at another, which knows nothing of it and would pay it again; nor is an account
+-- checked there. While the channel is paused nothing is under way that this would not see.
+create function payout.change_bank(was payout.channel) returns payout.channel
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+	c payout.channel;
+	txid text;
+begin
+	if not exists (select from payout.attempt a where a.channel_id = was.channel_id) then
+		return payout.find_channel(was.channel_id);	-- it is being set up
+	end if;
+	select p.txid into txid from payout.payout p
+	where p.channel_id = was.channel_id and (p.status_due_at is not null or (p.final_at is null and p.batch_id is not null))
+	limit 1;
+	if was.paused_at is null or txid is not null then
+		raise exception 'another bank cannot stand behind channel "%" while this one pays', was.channel_id
+			using errcode = 'PY004', detail = case when txid is null then 'The channel is not paused.' else format('TXID %s was sent and is open.', txid) end,
+				hint = 'Pause the channel and let what was sent come to its end, or make another channel and route the bank to it (payout.alter_bank). Where the same bank answers with the same books, add "same_books": true.';
+	end if;
+	update payout.channel q set bank_since = clock_timestamp() where q.channel_id = was.channel_id returning * into c;
+	return c;
+end
+$$;
+comment on function payout.change_bank(payout.channel) is 'another bank comes to stand behind a channel: PY004 while payouts are open that were sent to the one before, or while the channel is not paused';
 
 create function payout.pause_channel(channel_id text, reason text) returns payout.channel
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';

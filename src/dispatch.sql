@@ -41,6 +41,9 @@ begin
 	size_max := case when bulk then payout.option_text('channel', c.options, 'batch_size_max')::integer else 1 end;
 	linger := payout.option_interval(c.options, 'linger_ms');
 	tail := payout.asks_first('-infinity');
+	if c.bank_since is not null then
+		perform payout.check_anew(c, least(p_limit * size_max, greatest(size_max, 1000)));
+	end if;
 	if tail then
 		perform payout.ask_first(p_channel_id, least(p_limit * size_max, greatest(size_max, 1000)));
 	end if;
@@ -52,6 +55,7 @@ begin
 		where q.channel_id = p_channel_id and q.dispatch_due_at <= (select payout.clock()) and q.state = 'approved'
 		and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'dispatch'))
 		and case when tail then not payout.asks_first(q.registered_at) else true end
+		and case when c.bank_since is not null then not payout.was_checked_elsewhere(c, q) else true end
 		-- one transaction moves no more than this, however much is due and free
 		order by q.dispatch_due_at limit least(p_limit * size_max, greatest(size_max, 1000))
 		for no key update skip locked),

@@ -38,7 +38,7 @@
 #include "gate_state.h"
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
-#include "secret_file.h"
+#include "secret_lock.h"
 #include "settings.h"
 #include "storage/ipc.h"
 #include "utils/hsearch.h"

@@ -377,12 +377,16 @@ declare
 	since timestamptz := max(t.at) from payout.lost_tail t;
 	payouts bigint;
 begin
+	if not pg_is_in_recovery() and payout.lacks_tail(payout.last_life(), payout.timeline()) then
+		return row('lost_tail', 'warning', 'no worker has begun since this server, or database, took over from another one',
+			'What was ordered before is asked for before it is sent, from the worker''s first turn on: see Failover in the README.')::payout.health_check;
+	end if;
 	if since is null then
 		return row('lost_tail', 'ok', 'no promotion or restore has lost a record of what was sent', null)::payout.health_check;
 	end if;
 	payouts := payout.lost_tail_left();
 	return row('lost_tail', case when payouts = 0 then 'ok' else 'warning' end,
-		format('%s payouts that were ordered until the take-over of %s are not known to the bank yet', case when payouts = 0 then 'no' else payouts::text end, since),
+		format('%s payouts that were ordered until the take-over of %s are not at their end', case when payouts = 0 then 'no' else payouts::text end, since),
 		case when payouts > 0 then 'They are asked for before they are sent. Those that the bank does not find are sent by themselves where the channel''s option reference_memory_s allows it; the others stand in payout.v_hold.' end)::payout.health_check;
 end
 $$;

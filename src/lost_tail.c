@@ -24,12 +24,23 @@ PG_FUNCTION_INFO_V1(payout_has_streamed);
 
 static bool says_synchronous = false; /* what our row says */
 
-/* Whether a commit of ours waits until a standby has it on disk. */
+/*
+ * Whether a commit of ours waits until each standby that synchronous_standby_names lists has it on disk. Where it waits for some of
+ * them, the one that takes over may be another; and "*" lists nobody.
+ */
 static bool
 is_synchronous(void)
 {
-	return max_wal_senders > 0 && SyncRepStandbyNames != NULL && SyncRepStandbyNames[0] != '\0' &&
-		   synchronous_commit >= SYNCHRONOUS_COMMIT_REMOTE_FLUSH;
+	const char *name;
+
+	if (max_wal_senders == 0 || SyncRepConfig == NULL || SyncRepConfig->num_sync < SyncRepConfig->nmembers ||
+		synchronous_commit < SYNCHRONOUS_COMMIT_REMOTE_FLUSH)
+		return false;
+	name = SyncRepConfig->member_names;
+	for (int i = 0; i < SyncRepConfig->nmembers; i++, name += strlen(name) + 1)
+		if (strcmp(name, "*") == 0)
+			return false;
+	return true;
 }
 
 /*

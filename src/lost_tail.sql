@@ -5,8 +5,50 @@
 -- down the moment, and from then on every payout that was registered before it is looked for at the bank by its TXID, and
 -- sent only when the bank has never heard of it. Nor does it end unasked: it may have been paid.
 --
--- The rows are not dumped, like the arming: they speak of this server, and a dump that is restored is another one, which a
--- person arms after making sure of what the original has sent.
+-- A dump that is restored, or a database made from a template, lacks what the original did since: payout.installation says that the
+-- book comes from elsewhere, and the first worker that begins here notes the moment likewise. So the rows of payout.lost_tail need
+-- not be dumped.
+
+-- Each `create extension` adds its own row; a dump brings those of where it comes from.
+create table payout.installation (
+	installation_id uuid primary key default payout.new_id(),
+	system_identifier bigint not null,
+	database_oid oid not null,
+	timeline_id integer not null,
+	installed_at timestamptz not null default clock_timestamp(),
+	begun_at timestamptz
+);
+comment on table payout.installation is 'the databases that this book was in: another one than this means that it was restored from a dump, or copied by create database';
+comment on column payout.installation.timeline_id is 'the server''s timeline then';
+comment on column payout.installation.begun_at is 'when a worker first began there';
+
+create function payout.timeline() returns integer
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer;
+end
+$$;
+comment on function payout.timeline() is 'the timeline on which this server writes its log';
+
+create function payout.here() returns payout.installation
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	i payout.installation;
+begin
+	select c.system_identifier, d.oid into i.system_identifier, i.database_oid
+	from pg_control_system() c, pg_database d where d.datname = current_database();
+	i.timeline_id := payout.timeline();
+	return i;
+end
+$$;
+comment on function payout.here() is 'this database, as a row of payout.installation would name it';
+
+insert into payout.installation (system_identifier, database_oid, timeline_id)
+select h.system_identifier, h.database_oid, h.timeline_id from payout.here() h;
 
 create table payout.lost_tail (
 	at timestamptz primary key default clock_timestamp(),
@@ -110,12 +152,64 @@ end
 $$;
 comment on function payout.is_promoted_standby(integer) is 'whether this server is a standby that streamed this timeline until it was promoted';
 
+-- No worker has begun here since the extension was created, and the book is from elsewhere: from another database, or from
+-- this one before it was created anew.
+create function payout.is_from_elsewhere() returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	here payout.installation := payout.here();
+begin
+	return (select coalesce((count(*) > 1 or not bool_and(i.is_here)) and (not bool_or(i.is_here and i.begun_at is not null) or bool_or(i.is_here and i.begun_at is null)), false)
+			from (select q.begun_at, (q.system_identifier, q.database_oid) = (here.system_identifier, here.database_oid) as is_here from payout.installation q) i);
+end
+$$;
+comment on function payout.is_from_elsewhere() is 'whether this book was restored from a dump or copied, and no worker has begun here since';
+
+-- p_last: the last life, null where there was none.
+create function payout.lacks_tail(p_last payout.incarnation, p_timeline_id integer) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	last_timeline_id integer := coalesce(p_last.timeline_id, (select i.timeline_id from payout.installation i order by i.installed_at desc limit 1));
+begin
+	return payout.is_from_elsewhere()
+		or (last_timeline_id <> p_timeline_id
+			and not coalesce(p_last.synchronous and payout.is_promoted_standby(last_timeline_id), false));
+end
+$$;
+comment on function payout.lacks_tail(payout.incarnation, integer) is 'whether this server may lack what was done last by the one that the last life of the worker ran on';
+
+create function payout.last_life() returns payout.incarnation
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	last payout.incarnation;
+begin
+	select * into last from payout.incarnation i order by i.ended_at is null desc, i.started_at desc limit 1;
+	return last;
+end
+$$;
+comment on function payout.last_life() is 'the last life of this database''s worker';
+
 create function payout.begin_lost_tail(p_last payout.incarnation, p_incarnation_id uuid, p_timeline_id integer) returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+	here payout.installation := payout.here();
+	lacks boolean := payout.lacks_tail(p_last, p_timeline_id);
 begin
-	if p_last.incarnation_id is null or p_last.timeline_id = p_timeline_id or (p_last.synchronous and payout.is_promoted_standby(p_last.timeline_id)) then
+	update payout.installation i set begun_at = clock_timestamp()
+	where (i.system_identifier, i.database_oid) = (here.system_identifier, here.database_oid) and i.begun_at is null;
+	if not exists (select from payout.installation i where (i.system_identifier, i.database_oid) = (here.system_identifier, here.database_oid)) then
+		insert into payout.installation (system_identifier, database_oid, timeline_id, begun_at)
+		values (here.system_identifier, here.database_oid, p_timeline_id, clock_timestamp());
+	end if;
+	if not lacks then
 		return null;
 	end if;
 	-- This server's clock may be behind the one of the server before. Attempts have ids in the order of their moments.
@@ -124,7 +218,7 @@ begin
 				(select max(greatest(b.created_at, b.asked_since)) from payout.batch b where b.due_at is not null),
 				(select max(a.started_at) from payout.channel c,
 					lateral (select q.started_at from payout.attempt q where q.channel_id = c.channel_id order by q.attempt_id desc limit 1) a)),
-			p_last.timeline_id, p_timeline_id, p_incarnation_id);
+			coalesce(p_last.timeline_id, p_timeline_id), p_timeline_id, p_incarnation_id);
 	update payout.hold h set reason = payout.hold_reason(p, h.reason)
 	from payout.payout p
 	where p.merchant_id = h.merchant_id and p.txid = h.txid and p.kind = 'disbursement';
@@ -132,7 +226,7 @@ begin
 end
 $$;
 comment on function payout.begin_lost_tail(payout.incarnation, uuid, integer) is
-'worker: where this life begins on another timeline than the last one, which did not wait for this server, notes the moment; the count of payouts it concerns, or null';
+'worker: where this life begins on a server, or in a database, that may lack what the last one did, notes the moment; the count of payouts it concerns, or null';
 
 -- Registered ones are not counted: nobody has ordered them yet.
 create function payout.lost_tail_left() returns bigint
@@ -145,7 +239,7 @@ begin
 			and p.registered_at <= (select max(t.at) from payout.lost_tail t));
 end
 $$;
-comment on function payout.lost_tail_left() is 'how many ordered payouts from before the newest lost tail are not known to the bank yet';
+comment on function payout.lost_tail_left() is 'how many ordered payouts from before the newest lost tail are not at their end: those that are due are asked for before they are sent';
 
 -- Each in a batch of its own: one that the bank knows says nothing of the others.
 create function payout.ask_first(p_channel_id text, p_limit integer) returns void

@@ -197,14 +197,13 @@ find_rule(const Move *move)
 }
 
 /*
- * An order, or an account check, that the worker has claimed and not sent yet must not leave any more: its payout has moved on
- * by a notice, a person or the merchant.
+ * What the worker has claimed of the payout and not sent yet must not leave any more: its order, where it has moved on by a notice,
+ * a person or the merchant; and whatever it is, at its end.
  */
 static void
 stop_requests(const Move *move, const char *from, const MoveRule *rule)
 {
-	if (strcmp(from, "dispatching") == 0 ||
-		(rule->final && (strcmp(from, "registered") == 0 || strcmp(from, "scheduled") == 0)))
+	if (rule->final || strcmp(from, "dispatching") == 0)
 		gate_stop_at_commit(GATE_PAYOUT, payout_row_text(&move->new, TXID));
 }
 

@@ -42,6 +42,7 @@ select pg_catalog.pg_extension_config_dump('payout.redemption', '');
 select pg_catalog.pg_extension_config_dump('payout.cvs_settlement_row', '');
 select pg_catalog.pg_extension_config_dump('payout.hold', '');
 select pg_catalog.pg_extension_config_dump('payout.incarnation', '');
+select pg_catalog.pg_extension_config_dump('payout.installation', '');
 select pg_catalog.pg_extension_config_dump('payout.batch', '');
 select pg_catalog.pg_extension_config_dump('payout.attempt', '');
 select pg_catalog.pg_extension_config_dump('payout.under_way', '');

@@ -1,6 +1,6 @@
 /*
- * secret_file.h: the files payout.secret_file and payout.secret_file_old: read, digested, locked, and the keys derived
- * from them. For secret.c, token.c, arming.c, inbound.c and the worker; their content never leaves these.
+ * secret_file.h: the files payout.secret_file and payout.secret_file_old: read, digested, and the keys derived
+ * from them. For secret.c, token.c, arming.c, inbound.c and secret_lock.c; their content never leaves these.
  *
  * Everything new is made with the present file. The old one, set while a rotation lasts, only opens what was made with
  * it; when it is not set or not usable it is as if it were not there, and payout.health() says so.
@@ -37,24 +37,10 @@ extern bool secret_file_key(SecretSource source, const char *purpose, SecretKey 
 /* The id of the present file's key for a purpose, palloc'ed. Raises PY015 as above. */
 extern bytea *secret_file_key_id(const char *purpose);
 
-/*
- * The worker: the digest of the present file, read again only where it may have changed. False when it is not usable; raises
- * nothing for that.
- */
-extern bool secret_file_look(uint8 digest[SECRET_DIGEST_LEN]);
+/* The same without an error: false where the file is no secret. For secret_lock.c. */
+extern bool secret_file_try_digest(SecretSource source, uint8 digest[SECRET_DIGEST_LEN]);
 
-/*
- * The worker: takes the exclusive locks of this database on the file that it looked at last and on what that says, for the
- * life of the process; false when another process (a copy of this database on this host) has one. Where they are held on
- * another file, these are let go.
- */
-extern bool secret_file_lock(uint64 system_identifier, Oid database);
-extern void secret_file_unlock(void);
-
-/* The worker: whether the locks are held and the file is still the one that was looked at last, unchanged. Looks at its inode, raises nothing. */
-extern bool secret_file_is_ours(void);
-
-/* Whether any process has one of these locks now. Raises PY015 as above. */
-extern bool secret_file_is_locked(uint64 system_identifier, Oid database);
+/* What the setting says; may be empty. */
+extern const char *secret_file_path(SecretSource source);
 
 #endif /* PAYOUT_SECRET_FILE_H */

@@ -175,3 +175,32 @@ begin
 end
 $$;
 comment on function payout.apply_check(payout.ended, text) is 'worker: writes what else than a match the bank said of an account, and passes an approved payout on';
+
+create function payout.was_checked_elsewhere(c payout.channel, p payout.payout) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return p.registered_at < c.bank_since and not exists (
+		select from payout.attempt a
+		where a.txid = p.txid and a.merchant_id = p.merchant_id and a.lane = 'validate' and a.outcome = 'yes' and a.started_at >= c.bank_since);
+end
+$$;
+comment on function payout.was_checked_elsewhere(payout.channel, payout.payout) is 'whether the payout''s account was checked only by the bank that stood behind the channel before';
+
+create function payout.check_anew(c payout.channel, p_limit integer) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	update payout.payout u
+	set account_check = 'pending', check_due_at = payout.clock(), check_deadline_at = payout.clock() + payout.channel_interval(c.channel_id, 'check_deadline_s'),
+		dispatch_due_at = null
+	from (select q.merchant_id, q.txid from payout.payout q
+		  where q.channel_id = c.channel_id and q.dispatch_due_at <= (select payout.clock()) and q.state = 'approved' and payout.was_checked_elsewhere(c, q)
+		  order by q.dispatch_due_at limit p_limit
+		  for no key update skip locked) d
+	where u.merchant_id = d.merchant_id and u.txid = d.txid;
+end
+$$;
+comment on function payout.check_anew(payout.channel, integer) is 'worker: due payouts whose account another bank has checked are checked by the one that is to pay';

@@ -34,7 +34,7 @@
 #include "postmaster/interrupt.h"
 #include "reserve.h"
 #include "secret.h"
-#include "secret_file.h"
+#include "secret_lock.h"
 #include "settings.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
@@ -80,10 +80,10 @@ tell_lock(bool holds)
 
 /* The locks that keep copies of this database on this host apart; asked for each turn, as the file may be another one. */
 static bool
-take_file_lock(void)
+take_file_lock(bool is_armed)
 {
 	static bool told = false;
-	bool holds = secret_file_lock(GetSystemIdentifier(), MyDatabaseId);
+	bool holds = secret_file_lock(GetSystemIdentifier(), MyDatabaseId, is_armed);
 
 	tell_lock(holds);
 	if (!holds && !told)
@@ -118,36 +118,82 @@ bury_orphans(void)
 	return DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
 
-/* Whether payout.arming names this server, this database, and the secret file as it is. */
+/* The digest of the secret file for which payout.arming names this server and this database. False: it names neither. */
 static bool
-is_armed(void)
+read_arming(uint8 digest[SECRET_DIGEST_LEN])
 {
 	static SPIPlanPtr plan = NULL;
-	uint8 digest[SECRET_DIGEST_LEN];
 	TupleDesc desc;
 	HeapTuple row;
 	bytea *armed;
 	bool isnull;
 
 	if (plan_run(&plan, "select system_identifier, database_oid, secret_digest from payout.arming", 0, NULL,
-				 NULL, NULL) != 1 ||
-		!secret_file_look(digest))
+				 NULL, NULL) != 1)
 		return false;
 	row = SPI_tuptable->vals[0];
 	desc = SPI_tuptable->tupdesc;
 	armed = DatumGetByteaPP(SPI_getbinval(row, desc, 3, &isnull));
-	return DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull)) == (int64) GetSystemIdentifier() &&
-		   DatumGetObjectId(SPI_getbinval(row, desc, 2, &isnull)) == MyDatabaseId &&
-		   VARSIZE_ANY_EXHDR(armed) == SECRET_DIGEST_LEN &&
-		   memcmp(VARDATA_ANY(armed), digest, SECRET_DIGEST_LEN) == 0;
+	if (DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull)) != (int64) GetSystemIdentifier() ||
+		DatumGetObjectId(SPI_getbinval(row, desc, 2, &isnull)) != MyDatabaseId ||
+		VARSIZE_ANY_EXHDR(armed) != SECRET_DIGEST_LEN)
+		return false;
+	memcpy(digest, VARDATA_ANY(armed), SECRET_DIGEST_LEN);
+	return true;
 }
 
-/* Armed, and no copy of this database on this host has the locks. A database that is not armed leaves them to its copies. */
+/*
+ * The extension may have been dropped and created anew under this worker: then no row tells of its life, and a server that takes
+ * over would not ask. Looked at when arming, a channel or a merchant has changed.
+ */
+static void
+exit_without_life(void)
+{
+	static SPIPlanPtr plan = NULL;
+	static uint64 looked_after = UINT64_MAX;
+	Oid types[] = {UUIDOID};
+	Datum values[] = {UUIDPGetDatum(&turn_incarnation_id)};
+
+	if (looked_after == gate_configuration_seen())
+		return;
+	if (plan_run(&plan, "select from payout.incarnation where incarnation_id = $1", 1, types, values, NULL) !=
+		1)
+	{
+		ereport(LOG, (errmsg("payout worker ends: the extension was created anew")));
+		proc_exit(0);
+	}
+	looked_after = gate_configuration_seen();
+}
+
+/*
+ * Armed for the present secret file, and no copy of this database on this host has the locks.
+ *
+ * In a rotation the database is armed for the old file until payout.rotate_secret_key(): nothing is sent, but the locks are kept,
+ * or a copy would take them. A database that is not armed leaves them to its copies.
+ */
 static bool
 may_send_now(void)
 {
-	if (is_armed())
-		return take_file_lock();
+	uint8 armed[SECRET_DIGEST_LEN];
+	uint8 present[SECRET_DIGEST_LEN];
+	uint8 old[SECRET_DIGEST_LEN];
+	bool is_armed;
+	bool for_present;
+	bool for_old;
+
+	if (incarnation_begun)
+		exit_without_life();
+	is_armed = read_arming(armed);
+	for_present = secret_file_look(SECRET_PRESENT, present) && is_armed &&
+				  memcmp(armed, present, SECRET_DIGEST_LEN) == 0;
+	for_old = secret_file_look(SECRET_OLD, old) && is_armed && memcmp(armed, old, SECRET_DIGEST_LEN) == 0;
+	if (for_present || for_old)
+		return take_file_lock(for_present) && for_present;
+	if (is_armed && secret_file_holds(armed))
+	{
+		secret_file_keep();
+		return false;
+	}
 	secret_file_unlock();
 	tell_lock(false);
 	return false;

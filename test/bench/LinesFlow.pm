@@ -69,14 +69,14 @@ sub wake
 	$bank->{server}->end_with(sub { eval { $program->signal('KILL'); $program->finish } });
 	$program->pump until $out =~ /listening on (\d+)\n/ || !$program->pumpable;
 	my ($port) = $out =~ /listening on (\d+)/ or die "first_byte did not start: $error\n";
-	$bank->query("select from payout.alter_channel('BANK1', '{\"base_url\": \"http://127.0.0.1:$port/bank\"}')");
+	$bank->query("select from payout.alter_channel('BANK1', '{\"base_url\": \"http://127.0.0.1:$port/bank\", \"same_books\": true}')");
 	$in = "go\n";
 	$program->finish or die "first_byte: $error\n";
 	my @ms = $out =~ /^([\d.]+)$/mg;
 	splice @ms, 0, $warm_up;
 	printf "wake: %d samples, least %.2f ms, most %.2f ms\n", scalar @ms, percentile(0, @ms), percentile(100, @ms);
 	$report->line("wake_p$_", percentile($_, @ms), 'ms', undef) for 50, 99;
-	$bank->query("select from payout.alter_channel('BANK1', '{\"base_url\": \"http://127.0.0.1:$bank->{port}/bank\"}')");
+	$bank->query("select from payout.alter_channel('BANK1', '{\"base_url\": \"http://127.0.0.1:$bank->{port}/bank\", \"same_books\": true}')");
 }
 
 1;

@@ -7,7 +7,8 @@ use PayoutTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $t = PayoutTest->new(conf => ['payout.chain_interval = 1'], channel => { mode => 'single' });
+my $t = PayoutTest->new(conf => ['payout.chain_interval = 1'], sandbox => { forget_references => JSON::PP::true },
+	channel => { mode => 'single', not_found_grace_s => 0, not_found_count => 1 });
 my $node = $t->{node};
 my $dump = "$t->{dir}/app.dump";
 
@@ -29,12 +30,13 @@ $t->wait_for('all is chained', sub {
 	$t->sql("select not exists (select from payout.transfer t where not exists (select from payout.chain_link l where l.merchant_id = t.merchant_id and l.until > t.at))") eq 't' });
 my $left = $t->pay;
 
-# Every table, counted and summed, but for those that are not copied: the arming, and a mark that means nothing elsewhere.
+# Every table, counted and summed, but for those that are not copied, the arming and a mark that means nothing elsewhere, and the one
+# where the copy adds itself.
 sub contents
 {
 	my ($server, $database) = @_;
 	my $tables = $server->safe_psql($database, "select string_agg(relname, ' ' order by relname) from pg_class
-		where relnamespace = 'payout'::regnamespace and relkind = 'r' and relname not in ('arming', 'chain_mark')");
+		where relnamespace = 'payout'::regnamespace and relkind = 'r' and relname not in ('arming', 'chain_mark', 'installation')");
 	return join "\n", map { "$_ " . $server->safe_psql($database, "select count(*), md5(string_agg(r::text, '/' order by r::text)) from payout.$_ r") }
 		split ' ', $tables;
 }
@@ -69,12 +71,30 @@ is($node->safe_psql('copy', "select state, account_check from payout.payout wher
 is($node->safe_psql('copy', 'select count(*) from payout.incarnation where ended_at is null'), '1', 'its worker has not begun');
 is($t->times_paid($left), 1, 'paid once, by the original');
 
-# Armed after the original has paid, the copy repeats the same order under the same reference: the bank pays nothing.
+# Armed after the original has paid, the copy asks for what it has not heard of, at a bank that would pay it again.
 $t->sql('select payout.disarm()');
+is($node->safe_psql('copy', "select status from payout.health() where check_name = 'lost_tail'"), 'warning', 'its health() says that it will ask first');
 $node->safe_psql('copy', 'select payout.arm()');
 $t->wait_for('the copy has learnt that it is paid', sub { $node->safe_psql('copy', "select state from payout.payout where txid = '$left'") eq 'paid' });
 is($t->times_paid($left), 1, 'still paid once');
+is($node->safe_psql('copy', "select count(*) from payout.lost_tail"), '1', 'a lost tail has begun');
+is($node->safe_psql('copy', "select status from payout.health() where check_name = 'lost_tail'"), 'ok', 'and nothing is left of it');
 is($node->safe_psql('copy', 'select * from payout.verify()'), '', 'the copy is sound');
+
+# So does a database made from it as a template.
+$node->safe_psql('copy', "select payout.pause_channel('BANK1', 'copying'), payout.approve('MERCHANT01', txid) from payout.register('MERCHANT01', 'TEMPLATE', 7000, 'CENA', '8800000009', 'Budi Santoso')");
+$node->safe_psql('postgres', "alter system set payout.databases = 'app'; select pg_reload_conf()");
+$t->wait_for('nobody is connected to the copy', sub { $node->safe_psql('postgres', "select count(*) from pg_stat_activity where datname = 'copy'") == 0 });
+$node->safe_psql('postgres', "create database second template copy");
+$node->safe_psql('postgres', "alter system set payout.databases = 'app, copy'; select pg_reload_conf()");
+$node->safe_psql('copy', "select payout.resume_channel('BANK1')");
+$t->wait_for('the template has paid', sub { $node->safe_psql('copy', "select state from payout.payout where reference_no = 'TEMPLATE'") eq 'paid' });
+$node->safe_psql('copy', 'select payout.disarm()');
+$node->safe_psql('postgres', "alter system set payout.databases = 'app, copy, second'; select pg_reload_conf()");
+$node->safe_psql('second', "select payout.resume_channel('BANK1'), payout.arm()");
+$t->wait_for('its copy has learnt that', sub { $node->safe_psql('second', "select state from payout.payout where reference_no = 'TEMPLATE'") eq 'paid' });
+is($t->times_paid($node->safe_psql('second', "select txid from payout.payout where reference_no = 'TEMPLATE'")), 1, 'paid once');
+$node->safe_psql('second', 'select payout.disarm()');
 $node->safe_psql('copy', 'select payout.disarm()');
 $t->sql('select payout.arm()');
 
@@ -130,6 +150,38 @@ for my $n (1 .. 3)
 	$t->wait_state($t->pay, 'paid');
 }
 is($clone->safe_psql('app', "select state from payout.payout where reference_no = 'CLONE'"), 'approved', 'the original\'s file replaced: the clone sends nothing');
+# The secret file is rotated: the clone, which was not, is armed for the old one, and stays out, before, between and after the steps.
+PayoutTest::write_file("$t->{dir}/secret2", 'y' x 64);
+chmod 0600, "$t->{dir}/secret2";
+sub clone_has_turned
+{
+	my ($when) = @_;
+	$clone->restart;
+	$t->wait_for("$when: the clone's worker looks", sub { my ($log) = PostgreSQL::Test::Utils::slurp_file($clone->logfile) =~ /.*(starting PostgreSQL.*)/s; $log =~ /another process holds payout\.secret_file/ });
+	is($clone->safe_psql('app', "select state from payout.payout where reference_no = 'CLONE'"), 'approved', "$when: the clone sends nothing");
+}
+$clone->append_conf('postgresql.conf', "payout.secret_file = '$t->{dir}/secret_copy'");
+$node->safe_psql('postgres', "alter system set payout.secret_file_old = '$t->{secret_file}'");
+$node->safe_psql('postgres', "alter system set payout.secret_file = '$t->{dir}/secret2'");
+$node->safe_psql('postgres', 'select pg_reload_conf()');
+$t->wait_for('the setting counts', sub { $node->safe_psql('postgres', 'show payout.secret_file') =~ /secret2/ });
+clone_has_turned('reloaded');
+$t->sql('select payout.rotate_secret_key()');
+$t->wait_state($t->pay, 'paid');
+clone_has_turned('rotated');
+$node->restart;
+$t->wait_state($t->pay, 'paid');
+clone_has_turned('restarted');
+# Back again, for what follows.
+$node->safe_psql('postgres', "alter system set payout.secret_file_old = '$t->{dir}/secret2'");
+$node->safe_psql('postgres', "alter system set payout.secret_file = '$t->{secret_file}'");
+$node->safe_psql('postgres', 'select pg_reload_conf()');
+$t->wait_for('the setting counts', sub { $node->safe_psql('postgres', 'show payout.secret_file_old') =~ /secret2/ });
+$t->sql('select payout.rotate_secret_key()');
+$t->wait_state($t->pay, 'paid');
+$node->safe_psql('postgres', "alter system set payout.secret_file_old = ''");
+$node->safe_psql('postgres', 'select pg_reload_conf()');
+
 # Whose file is disarmed lets go of the lock: who moves on to the copy may do so while the original still runs.
 $t->sql('select payout.disarm()');
 $t->wait_for('the clone goes on', sub { $clone->safe_psql('app', 'select payout.wake()'); $clone->safe_psql('app', "select state from payout.payout where reference_no = 'CLONE'") eq 'paid' });

@@ -150,7 +150,7 @@ sub synchronous_promotion
 	my $t = PayoutTest->new(name => 'synchronous', %common);
 	quick($t);
 	my $standby = standby_of($t, 'synch');
-	$t->{node}->safe_psql('postgres', q(alter system set synchronous_standby_names = '*'; select pg_reload_conf()));
+	$t->{node}->safe_psql('postgres', q(alter system set synchronous_standby_names = 'synch'; select pg_reload_conf()));
 	$t->wait_for('it is synchronous', sub { $t->{node}->safe_psql('postgres', "select sync_state from pg_stat_replication") eq 'sync' });
 	is($t->sql('select synchronous from payout.incarnation where ended_at is null'), 'f', 'a life that began without one does not claim it');
 	$t->{node}->restart;
@@ -175,19 +175,90 @@ sub ceasing
 	quick($t);
 	my $standby = standby_of($t, 'ceases');
 	my $node = $t->{node};
-	$node->safe_psql('postgres', q(alter system set synchronous_standby_names = '*'; select pg_reload_conf()));
+	$node->safe_psql('postgres', q(alter system set synchronous_standby_names = 'ceases'; select pg_reload_conf()));
 	$node->restart;
 	$t->wait_sql('select synchronous from payout.incarnation where ended_at is null');
 	$node->safe_psql('postgres', q(alter system reset synchronous_standby_names; select pg_reload_conf()));
 	my $txid = $t->pay;
 	$t->wait_state($txid, 'paid');
 	is($t->sql('select synchronous from payout.incarnation where ended_at is null'), 'f', 'it is told once it has ceased');
-	$node->safe_psql('postgres', q(alter system set synchronous_standby_names = '*'; select pg_reload_conf()));
+	$node->safe_psql('postgres', q(alter system set synchronous_standby_names = 'ceases'; select pg_reload_conf()));
 	my $later = $t->pay;
 	$t->wait_state($later, 'paid');
 	is($t->sql('select synchronous from payout.incarnation where ended_at is null'), 'f', 'and stays told for this life');
 	$standby->stop('immediate');
 	$node->stop('immediate');
+	$t->end_children;
+}
+
+# Where a commit waits for some standby, and not for each that may take over, nothing is claimed.
+sub some_of_many
+{
+	my $t = PayoutTest->new(name => 'many', %common);
+	my $node = $t->{node};
+	my $standby = standby_of($t, 'one');
+	my $lives = 1;
+	for my $names ('*', 'ANY 1 (one, two)', 'FIRST 1 (one, two)', 'one, two', '1 (one, "*")')
+	{
+		$node->append_conf('postgresql.conf', "synchronous_standby_names = '$names'");
+		$node->restart;
+		$lives++;
+		$t->wait_sql("select count(*) = $lives from payout.incarnation");
+		is($t->sql('select synchronous from payout.incarnation where ended_at is null'), 'f', "$names: some other standby may take over");
+	}
+	$node->append_conf('postgresql.conf', "synchronous_standby_names = 'FIRST 1 (one)'");
+	$node->restart;
+	$t->wait_sql('select synchronous from payout.incarnation where ended_at is null');
+	$standby->stop('immediate');
+	$node->stop('immediate');
+	$t->end_children;
+}
+
+# The tail holds the first life of all: the standby knows of none.
+sub first_life
+{
+	my $t = PayoutTest->new(name => 'first', %common, armed => 0, conf => [ "payout.databases = ''" ]);
+	quick($t);
+	$t->sql('select payout.arm()');
+	my %txid = before_tail($t);
+	my $standby = standby_of($t, 'follows', "payout.databases = 'app'");
+	cut_off($t, $standby);
+	$t->{node}->safe_psql('postgres', q(alter system set payout.databases = 'app'; select pg_reload_conf()));
+	in_tail($t, %txid);
+	$t->clear_faults;
+	take_over($t, $standby);
+	$t->wait_sql('select count(*) = 1 from payout.lost_tail');
+	$t->sql("select payout.resume_channel('BANK1')");
+	expect($t, 'the first life in the tail', 4, @txid{qw(due bulk left overbooking)});
+	$t->approve($txid{registered});
+	expect($t, 'approved again', 1, $txid{registered});
+	$t->sound('the first life in the tail');
+	$standby->stop;
+	$t->end_children;
+}
+
+# The extension is created anew under a worker, which has no row there: another begins.
+sub created_anew
+{
+	my $t = PayoutTest->new(name => 'anew', %common);
+	$t->wait_state($t->pay, 'paid');
+	my $worker = $t->sql("select pid from pg_stat_activity where backend_type = 'payout worker'");
+	$t->sql('begin; drop extension payout cascade; create extension payout; commit');
+	$t->set_up;
+	quick($t);
+	my %txid = before_tail($t);
+	$t->wait_sql('select count(*) = 1 from payout.incarnation');
+	isnt($t->sql("select pid from payout.incarnation"), $worker, 'another worker has begun');
+	my $standby = standby_of($t, 'after');
+	cut_off($t, $standby);
+	in_tail($t, %txid);
+	$t->clear_faults;
+	take_over($t, $standby);
+	$t->wait_sql('select count(*) = 1 from payout.lost_tail');
+	$t->sql("select payout.resume_channel('BANK1')");
+	expect($t, 'created anew', 4, @txid{qw(due bulk left overbooking)});
+	is($t->sql('select * from payout.verify()'), '', 'created anew: verify() is empty');
+	$standby->stop;
 	$t->end_children;
 }
 
@@ -237,7 +308,7 @@ sub restored_to_the_end
 	my $node = $t->{node};
 	my $standby = standby_of($t, "${name}_standby");
 	$node->enable_archiving;
-	$node->append_conf('postgresql.conf', "synchronous_standby_names = '*'");
+	$node->append_conf('postgresql.conf', "synchronous_standby_names = '${name}_standby'");
 	$node->restart;
 	$t->wait_sql('select synchronous from payout.incarnation where ended_at is null');
 	$node->backup("${name}_base");
@@ -309,6 +380,9 @@ asynchronous_promotion();
 retries_and_holds();
 synchronous_promotion();
 ceasing();
+some_of_many();
+first_life();
+created_anew();
 point_in_time();
 restored_to_the_end('archived_alone', standby => 0);
 restored_to_the_end('archived_standby', standby => 1);

@@ -54,7 +54,7 @@ sub worker_runs { return $t->sql("select count(*) from pg_stat_activity where ba
 sub go_by
 {
 	my ($url, $door) = @_;
-	$t->sql('select payout.alter_channel(\'BANK1\', \'' . JSON::PP::encode_json({ base_url => "$url/bank", ca_file => "$dir/tls.crt" }) . '\')');
+	$t->sql('select payout.alter_channel(\'BANK1\', \'' . JSON::PP::encode_json({ base_url => "$url/bank", same_books => JSON::PP::true, ca_file => "$dir/tls.crt" }) . '\')');
 	$t->wait_state($t->pay, 'paid');
 	$t->wait_for('nothing is under way', sub { open_attempts() == 0 });
 	$door->say('cut');
@@ -66,12 +66,12 @@ my $altered = 0;
 my %place = (
 	'for a bearer' => sub {
 		# an altered channel forgets its bearer
-		$t->sql("select payout.alter_channel('BANK1', '{\"base_url\": \"http://127.0.0.1:$door->{port}/bank\", \"connect_timeout_ms\": " . (60000 + ++$altered) . "}')");
+		$t->sql("select payout.alter_channel('BANK1', '{\"base_url\": \"http://127.0.0.1:$door->{port}/bank\", \"same_books\": true, \"connect_timeout_ms\": " . (60000 + ++$altered) . "}')");
 		$t->fault(service => '73', kind => 'hang', keep => JSON::PP::true);
 		return ($door, sub { $t->clear_faults; $t->control('POST', 'release') }) },
 	'for the name that the bearer is asked of' => sub {
 		PayoutTest::write_file("$world/hold", '');
-		$t->sql("select payout.alter_channel('BANK1', '{\"base_url\": \"http://name" . ++$names . ".test:$door->{port}/bank\"}')");
+		$t->sql("select payout.alter_channel('BANK1', '{\"base_url\": \"http://name" . ++$names . ".test:$door->{port}/bank\", \"same_books\": true}')");
 		return ($door, sub { unlink "$world/hold" }) },
 	'for a connection' => sub {
 		go_by("http://127.0.0.1:$door->{port}", $door);
@@ -86,7 +86,7 @@ my $hold = "insert into payout.hold (merchant_id, txid, lane, reason) select q.m
 my %stop = (
 	'pause_channel' => [ sub { $t->sql("select payout.pause_channel('BANK1', 'a test')") }, sub { } ],
 	'disarm' => [ sub { $t->sql('select payout.disarm()') }, sub { $t->sql('select payout.arm()') } ],
-	'alter_channel' => [ sub { $t->sql("select payout.alter_channel('BANK1', '{\"base_url\": \"http://127.0.0.1:$other->{port}/bank\"}')") }, sub { } ],
+	'alter_channel' => [ sub { $t->sql("select payout.alter_channel('BANK1', '{\"base_url\": \"http://127.0.0.1:$other->{port}/bank\", \"same_books\": true}')") }, sub { } ],
 	'emptied list' => [ sub { setting('payout.databases', ''); $t->wait_for('the worker has heard', sub { worker_runs() == 0 }) }, sub { setting('payout.databases', 'app'); $t->wait_for('the worker is there', sub { worker_runs() == 1 }) } ],
 	'secret file' => [ sub { rename $t->{secret_file}, "$t->{secret_file}.away" or die $! }, sub { rename "$t->{secret_file}.away", $t->{secret_file} or die $!; $t->sql('select payout.wake()') } ],
 	'hold' => [ sub { $t->sql($hold) }, sub { $t->sql("select payout.resolve(merchant_id, txid, 'dispatch', 'go on') from (select distinct merchant_id, txid from payout.hold) h") } ]);
@@ -230,7 +230,7 @@ my $due = 'select count(*) from payout.payout where status_due_at is not null';
 my %race = (
 	pause_channel => [ "select payout.pause_channel('BANK1', 'a test')", "select payout.resume_channel('BANK1')" ],
 	disarm => [ 'select payout.disarm()', 'select payout.arm()' ],
-	alter_channel => [ "select payout.alter_channel('BANK1', '{\"base_url\": \"http://127.0.0.1:$other->{port}/bank\"}')", "select payout.alter_channel('BANK1', '{\"base_url\": \"http://127.0.0.1:$door->{port}/bank\"}')" ]);
+	alter_channel => [ "select payout.alter_channel('BANK1', '{\"base_url\": \"http://127.0.0.1:$other->{port}/bank\", \"same_books\": true}')", "select payout.alter_channel('BANK1', '{\"base_url\": \"http://127.0.0.1:$door->{port}/bank\", \"same_books\": true}')" ]);
 for my $stop (sort keys %race)
 {
 	my ($late, $busy) = (0, 0);
