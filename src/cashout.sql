@@ -223,9 +223,10 @@ begin
 		end if;
 	else
 		-- Nothing was reserved under this reference. Such a call may be a guess; unless the token was a good one that
-		-- has expired: the store may have paid without asking.
+		-- has expired: the store may have paid without asking. Or a lost tail has taken the reservation.
 		perform payout.require_unlocked(p_cvs_code, '', payout.option('cvs', c.options, 'token_tries')::integer);
-		if t.txid is null or r.cvs_code is not null or t.replaced_at is not null or p.state <> 'expired' then
+		if t.txid is null or r.cvs_code is not null or t.replaced_at is not null
+			or (p.state <> 'expired' and not payout.may_lack_cash(p)) then
 			perform payout.refuse_token(c, '', false);
 		end if;
 	end if;
@@ -244,6 +245,11 @@ as $$
 declare
 	r payout.redemption;
 begin
+	if p.state = 'token_issued' then
+		-- The reservation was lost with the tail of another server.
+		update payout.payout u set state = 'token_reserved', cvs_code = p_cvs_code, cvs_reference = p_cvs_reference
+		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
+	end if;
 	if p.state in ('token_reserved', 'suspect') then
 		update payout.payout u set state = 'paid', reason = p_reason, expire_due_at = null
 		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;

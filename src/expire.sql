@@ -23,12 +23,17 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
 	expired integer;
+	tail boolean := payout.asks_first('-infinity');
 begin
+	if tail then
+		perform payout.hold_unasked_tokens(p_limit);
+	end if;
 	with due as (
 		select q.merchant_id, q.txid
 		from payout.payout q
 		where q.expire_due_at <= (select payout.clock())
 		and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'expire'))
+		and case when tail then not payout.may_lack_cash(q) else true end
 		order by q.expire_due_at limit p_limit
 		for no key update skip locked)
 	update payout.payout p
@@ -39,6 +44,22 @@ begin
 end
 $$;
 comment on function payout.expire_tokens(integer) is 'worker: the oldest due tokens expire and reservations lapse; their count';
+
+create function payout.hold_unasked_tokens(p_limit integer) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	perform payout.hold_payout(d.merchant_id, d.txid, 'expire', 'its token has expired, but a store may have paid it: the record would be lost with the server before this one')
+	from (select q.merchant_id, q.txid from payout.payout q
+		  where q.expire_due_at <= (select payout.clock())
+		  and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'expire'))
+		  and payout.may_lack_cash(q)
+		  order by q.expire_due_at limit p_limit
+		  for no key update skip locked) d;
+end
+$$;
+comment on function payout.hold_unasked_tokens(integer) is 'worker: due tokens that a store may have redeemed without a record are set aside instead of refunded';
 
 create function payout.state_after_expiry(p_state text) returns text
 language plpgsql immutable parallel safe
@@ -74,6 +95,7 @@ begin
 		from payout.payout q
 		where q.expire_due_at <= (select payout.clock())
 		and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'expire'))
+		and not payout.may_lack_cash(q)
 		order by q.expire_due_at limit p_limit
 		for no key update skip locked
 	loop

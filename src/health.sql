@@ -412,7 +412,7 @@ begin
 		  where p.expire_due_at is not null limit 10000) q;
 	return row('lost_tail_cash', case when tokens = 0 then 'ok' else 'warning' end,
 		format('%s%s tokens that were issued until the take-over of %s are out', case when tokens = 10000 then 'at least ' end, case when tokens = 0 then 'no' else tokens::text end, since),
-		case when tokens > 0 then 'A store may have paid any of them without a record here. Suspend the stores (payout.alter_cvs, active false), compare with their lists (payout.import_cvs_settlement), and issue those anew that no store has paid (payout.reissue_token).' end)::payout.health_check;
+		case when tokens > 0 then 'A store may have paid any of them without a record here, so they do not end by themselves. Suspend the stores (payout.alter_cvs, active false), compare with their lists (payout.import_cvs_settlement, with "txid"), and issue those anew that no store has paid (payout.reissue_token).' end)::payout.health_check;
 end
 $$;
 comment on function payout.health_lost_tail_cash() is 'health: tokens from before a lost tail that can still be redeemed, and may have been';

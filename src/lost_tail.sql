@@ -88,6 +88,19 @@ end
 $$;
 comment on function payout.may_lack_record(payout.payout) is 'whether a lost tail may have taken the record of a sending of this payout, and the bank has not been asked for it since';
 
+-- No store can be asked: what it has paid comes by its confirmation, or by its list.
+create function payout.may_lack_cash(p payout.payout) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return p.state = 'token_issued' and exists (
+		select from payout.cashout_token t
+		where t.merchant_id = p.merchant_id and t.txid = p.txid and t.replaced_at is null and payout.asks_first(t.issued_at));
+end
+$$;
+comment on function payout.may_lack_cash(payout.payout) is 'whether a lost tail may have taken the record that a store has redeemed the token of this payout';
+
 create function payout.hold_reason(p payout.payout, p_reason text) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp

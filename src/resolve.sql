@@ -90,6 +90,10 @@ begin
 		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
 	elsif p.state = 'dispatching' then
 		p := payout.release_batch(p);
+	elsif p.expire_due_at <= now_clock and payout.may_lack_cash(p) then
+		-- A person has made sure that no store has paid it.
+		update payout.payout u set state = 'expired', expire_due_at = null
+		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
 	end if;
 	return p;
 end

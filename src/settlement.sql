@@ -71,7 +71,7 @@ comment on type payout.settlement_finding is
 create function payout.import_cvs_settlement(cvs_code text, day date, rows jsonb) returns setof payout.settlement_finding
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
 comment on function payout.import_cvs_settlement(text, date, jsonb) is
-'takes a store''s list of a day, [{"cvs_reference", "amount", "status": "SUCCESS" or "CANCEL"}, ...], in place of an earlier one of that day; answers with what it moved and what does not agree';
+'takes a store''s list of a day, [{"cvs_reference", "amount", "status": "SUCCESS" or "CANCEL"}, ...] (and "txid" where an operator knows it), in place of an earlier one of that day; answers with what it moved and what does not agree';
 
 create function payout.do_import_cvs_settlement(p_cvs_code text, p_day date, p_rows jsonb) returns setof payout.settlement_finding
 language plpgsql
@@ -90,6 +90,11 @@ begin
 	select c.cvs_code, p_day, l ->> 'cvs_reference', (l ->> 'amount')::numeric, l ->> 'status'
 	from jsonb_array_elements(p_rows) l;
 
+	for moved in select s.* from payout.settle_lost(c, p_day, p_rows) s
+	loop
+		told := told || moved.cvs_reference;
+		return next moved;
+	end loop;
 	-- The list is the store's word: what waits for it moves, in the order in which every import would lock.
 	for listed in
 		select l.* from payout.cvs_settlement_row l
@@ -110,6 +115,37 @@ end
 $$;
 comment on function payout.do_import_cvs_settlement(text, date, jsonb) is 'work of payout.import_cvs_settlement';
 
+-- What a lost tail has taken with the reservation: an operator has found the payout of a store's line, and names it there.
+create function payout.settle_lost(c payout.cvs, p_day date, p_rows jsonb) returns setof payout.settlement_finding
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	l record;
+	p payout.payout;
+	t payout.cashout_token;
+	was text;
+	answer payout.cashout_answer;
+begin
+	for l in
+		select r.item ->> 'txid' as txid, r.item ->> 'cvs_reference' as reference, (r.item ->> 'amount')::numeric as amount
+		from jsonb_array_elements(p_rows) r (item)
+		where r.item ? 'txid' and r.item ->> 'status' = 'SUCCESS'
+		order by 1
+	loop
+		select * into p from payout.payout q where q.merchant_id = left(l.txid, 10) and q.txid = l.txid for no key update;
+		continue when not found or p.kind <> 'cashout' or p.amount <> l.amount or not (p.state = 'expired' or payout.may_lack_cash(p))
+			or exists (select from payout.redemption r where r.cvs_code = c.cvs_code and r.cvs_reference = l.reference);
+		select * into strict t from payout.cashout_token q where q.merchant_id = p.merchant_id and q.txid = p.txid and q.replaced_at is null;
+		was := p.state;
+		answer := payout.confirm_payout(p, t, c.cvs_code, l.reference, format('the store''s list of %s', p_day));
+		return next row(case answer.state when 'paid' then 'settled' else 'disputed' end,
+			l.reference, p.txid, answer.state, p.amount, 'SUCCESS', l.amount, format('it was %s', was))::payout.settlement_finding;
+	end loop;
+end
+$$;
+comment on function payout.settle_lost(payout.cvs, date, jsonb) is 'settles lines of a store''s list that name a TXID, where a lost tail has taken the reservation or the token has expired';
+
 create function payout.check_settlement_rows(p_rows jsonb) returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -124,7 +160,7 @@ begin
 	select l.n into listed from jsonb_array_elements(p_rows) with ordinality l (item, n)
 	where not coalesce(jsonb_typeof(l.item) = 'object' and jsonb_typeof(l.item -> 'cvs_reference') = 'string'
 		and l.item ->> 'cvs_reference' ~ '^[!-~]{1,64}$' and payout.is_amount(l.item -> 'amount') and (l.item ->> 'amount')::numeric > 0
-		and l.item ->> 'status' in ('SUCCESS', 'CANCEL'), false)
+		and l.item ->> 'status' in ('SUCCESS', 'CANCEL') and coalesce(jsonb_typeof(l.item -> 'txid') = 'string', true), false)
 	order by l.n limit 1;
 	if found then
 		raise exception 'argument "rows" has an unreadable row'

@@ -262,6 +262,52 @@ sub created_anew
 	$t->end_children;
 }
 
+# Cash that stores have handed over in the tail: no bank can be asked, so nothing of it ends unasked, and each store's word is taken.
+sub cash
+{
+	my $t = PayoutTest->new(name => 'cash', %common);
+	quick($t);
+	my $standby = standby_of($t, 'tills');
+	my (%txid, %token);
+	for my $name (qw(confirmed listed late unpaid anew))
+	{
+		$txid{$name} = $t->sql("select txid from payout.register_cashout('MERCHANT01', 'CASH-$name', 50000, 'Budi Santoso', '0812')");
+		$token{$name} = $t->sql("select cashout_token from payout.approve('MERCHANT01', '$txid{$name}')");
+	}
+	cut_off($t, $standby);
+	for my $name (qw(confirmed listed late))
+	{
+		$t->sql("select payout.cashout_validate('STORE1', '$token{$name}', 'T1', 'REF-$name')");
+		$t->sql("select payout.cashout_confirm('STORE1', '$token{$name}', 'REF-$name')");
+	}
+	take_over($t, $standby);
+	$t->wait_sql('select count(*) = 1 from payout.lost_tail');
+	is($t->sql("select status from payout.health() where check_name = 'lost_tail_cash'"), 'warning', 'cash: health() counts the tokens');
+	is($t->sql("select (payout.cashout_confirm('STORE1', '$token{confirmed}', 'REF-confirmed')).state"), 'paid', 'cash: a confirmation is taken without its reservation');
+	is($t->sql("select (payout.cashout_confirm('STORE1', '$token{confirmed}', 'REF-confirmed')).state"), 'paid', 'cash: and again');
+	my $list = sub { my ($name, $more) = @_; return $t->sql("select finding, our_state from payout.import_cvs_settlement('STORE1', current_date, '[{\"cvs_reference\": \"REF-$name\", \"amount\": 50000, \"status\": \"SUCCESS\"$more}]') where cvs_reference = 'REF-$name'") };
+	is($list->('listed', ''), 'extra|', 'cash: a line of a list without a reservation is reported');
+	is($list->('listed', ', "txid": "NONE"'), 'extra|', 'cash: of a payout that is not there');
+	is($list->('listed', ", \"txid\": \"$txid{listed}\""), 'settled|paid', 'cash: with its TXID it is settled');
+	is($t->sqlstate("select payout.import_cvs_settlement('STORE1', current_date, '[{\"cvs_reference\": \"R\", \"amount\": 1, \"status\": \"SUCCESS\", \"txid\": 1}]')"), 'PY016', 'cash: a TXID is a text');
+	my $new = $t->sql("select payout.reissue_token('MERCHANT01', '$txid{anew}')");
+	my $after = $t->sql("select txid from payout.register_cashout('MERCHANT01', 'CASH-after', 50000, 'Budi Santoso', '0812')");
+	my $fresh = $t->sql("select cashout_token from payout.approve('MERCHANT01', '$after')");
+	is($t->sqlstate("select payout.cashout_confirm('STORE1', '$fresh', 'REF-fresh')"), 'PY010', 'cash: a token of after it needs its reservation');
+	$t->set_clock(86400 * 3);
+	$t->wait_state($_, 'expired') for $after, $txid{anew};
+	$t->wait_sql("select count(*) = 2 from payout.hold where lane = 'expire'");
+	is(join(' ', map { $t->state($_) } @txid{qw(late unpaid)}), 'token_issued token_issued', 'cash: what may have been paid is not refunded');
+	is($t->sql("select (payout.resolve('MERCHANT01', '$txid{unpaid}', 'dispatch', 'no store lists it')).state"), 'expired', 'cash: until a person has asked the stores');
+	is($list->('late', ", \"txid\": \"$txid{late}\""), 'settled|paid', 'cash: a late list settles what was set aside');
+	is($list->('unpaid', ", \"txid\": \"$txid{unpaid}\""), 'disputed|disputed', 'cash: and disputes what was given back');
+	is($t->sql('select count(*) from payout.hold'), '0', 'cash: nobody is asked any more');
+	is($t->sql("select status from payout.health() where check_name = 'lost_tail_cash'"), 'ok', 'cash: no token is left of it');
+	is($t->sql('select * from payout.verify()'), '', 'cash: verify() is empty');
+	$standby->stop;
+	$t->end_children;
+}
+
 # A restore to a point in time, from a base backup and the archive; the server before was synchronous, and that does not help.
 sub point_in_time
 {
@@ -383,6 +429,7 @@ ceasing();
 some_of_many();
 first_life();
 created_anew();
+cash();
 point_in_time();
 restored_to_the_end('archived_alone', standby => 0);
 restored_to_the_end('archived_standby', standby => 1);
