@@ -219,7 +219,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	why text := concat_ws(' ', 'the bank answered', p_response_code, p_excerpt);
+	why text := case when p_response_code is null then p_excerpt else concat_ws(' ', 'the bank answered', p_response_code, p_excerpt) end;
 begin
 	if p_class = 'stop' then
 		update payout.channel set paused_at = now(), paused_reason = left(why, 500)

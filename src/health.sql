@@ -65,11 +65,11 @@ begin atomic
 		case when (i.armed and not i.is_held_elsewhere) or i.is_standby then 'ok' else 'critical' end,
 		case when i.is_held_elsewhere and not i.is_standby then 'another server on this host holds payout.secret_file for this very database: one of the two is a copy'
 			when i.armed then 'this database is armed' when i.is_standby then 'a standby sends nothing'
-			when i.was_armed then 'another database, server or secret file was armed: this is a copy'
+			when i.was_armed then 'armed was another database, another server, or this one with another secret file'
 			else 'this database is not armed: nothing is sent' end,
 		case when i.is_held_elsewhere and not i.is_standby then 'Stop the one that must not send; the other goes on by itself.'
 			when not i.armed and not i.is_standby
-			then 'Call payout.arm() here, after making sure that no other copy of this database sends.' end
+			then 'Where payout.secret_file is missing or another, set it right. Where this is a copy, call payout.arm() here, after making sure that no other one sends.' end
 	from (select a.armed, a.armed and payout.is_held_elsewhere() as is_held_elsewhere, pg_is_in_recovery() as is_standby,
 			exists (select from payout.arming) as was_armed
 		  from (select payout.is_armed() as armed offset 0) a) i
