@@ -84,6 +84,7 @@ C_FILES = \
 	protocol \
 	snap \
 	snap_sign \
+	snap_subject \
 	snap_words \
 	snap_code \
 	outcome \
@@ -120,6 +121,7 @@ SQL_FILES = \
 	cashout \
 	expire \
 	sending \
+	subject \
 	dispatch \
 	check \
 	settlement \
