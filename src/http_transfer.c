@@ -438,7 +438,8 @@ set_credentials(HttpTransfer *transfer, const HttpRequest *req, char *error, siz
  *	   make it unknown and close the connection (on_debug); so does an answer whose end can be read in two ways
  *	   (http_framing.c); those that come later are found by on_before_request(), and nothing was sent. What is left is a
  *	   server that answers one request twice, the second time after the next request has left. The protocols therefore
- *	   compare the service and the references that an answer names with ours.
+ *	   compare the service and whatever an answer names with ours. A refusal that names nothing is believed all the same: most
+ *	   have nothing but a code.
  *
  * An exact request is of HTTP/1.1. With HTTP/2 it could wait in nghttp2's queue, behind the streams that the server allows,
  * after on_before_request() let it go: no check could stop it any more, and it would leave when a pause or an alteration has
