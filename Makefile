@@ -85,6 +85,7 @@ C_FILES = \
 	protocol \
 	snap \
 	snap_sign \
+	snap_subject \
 	snap_words \
 	snap_code \
 	outcome \
@@ -121,6 +122,7 @@ SQL_FILES = \
 	cashout \
 	expire \
 	sending \
+	subject \
 	dispatch \
 	check \
 	settlement \

@@ -50,16 +50,16 @@ select test.ask('check', 'CHKCH', 1);
 select a.attempt_id as k9, a.incarnation_id as life from test.attempt('check', 'K9') a \gset
 select p.state from test.payout('K9') q, payout.apply_status(q, 'not_found', null, null, null, null, 'another answer') p;
 select test.send('CHKCH');
-select payout.record_statuses(:'life', '{CHKCH}', array[:'k9'::uuid], '{yes}', '{ok}', '{200}', '{2003600}', '{5}', '{null}', '{failed}', '{null}') = 1 as recorded, test.state('K9');
+select payout.record_statuses(:'life', '{CHKCH}', array[:'k9'::uuid], '{yes}', '{ok}', '{200}', '{2003600}', '{5}', '{null}', '{failed}', '{null}', '{true}', '{true}') = 1 as recorded, test.state('K9');
 select test.answer('K9', 'yes', 'ok'), test.state('K9');
 
 -- the fence of this lane
 update payout.payout set status_due_at = '-infinity' where reference_no = 'K5';
 select test.ask('check', 'CHKCH', 1);
 select a.attempt_id as k5, a.incarnation_id as life from test.attempt('check', 'K5') a \gset
-select payout.record_statuses(payout.new_id(), '{CHKCH}', array[:'k5'::uuid], '{yes}', '{ok}', '{200}', '{2003600}', '{5}', '{null}', '{failed}', '{null}') = 1 as other_life, test.state('K5');
+select payout.record_statuses(payout.new_id(), '{CHKCH}', array[:'k5'::uuid], '{yes}', '{ok}', '{200}', '{2003600}', '{5}', '{null}', '{failed}', '{null}', '{true}', '{true}') = 1 as other_life, test.state('K5');
 select test.live() > 0 as orphans;
-select payout.record_statuses(:'life', '{CHKCH}', array[:'k5'::uuid], '{yes}', '{ok}', '{200}', '{2003600}', '{5}', '{null}', '{failed}', '{null}') = 1 as late, test.state('K5');
+select payout.record_statuses(:'life', '{CHKCH}', array[:'k5'::uuid], '{yes}', '{ok}', '{200}', '{2003600}', '{5}', '{null}', '{failed}', '{null}', '{true}', '{true}') = 1 as late, test.state('K5');
 select status_due_at is not null as asked_again from payout.payout where reference_no = 'K5';
 
 -- contrary proof: disputed, and no money moves by itself

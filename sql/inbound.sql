@@ -151,4 +151,10 @@ from unnest(array['{"latestTransactionStatus": "06"}', '{"transactionStatus": "0
 	array['2002000', '2022000', '4042011', '4042011', '2002000', '2002000', '2002000', '2022000']) with ordinality u (more, code, n);
 select test.told('INBN1', test.item('INBN1', '2002000', jsonb_build_object('latestTransactionStatus', '00', 'transactionStatus', '00', 'bankCode', 'INBANK', 'beneficiaryBankCode', '', 'sourceAccountNo', '888801000157508', 'sourceAccount', null, 'partnerReferenceNo', test.txid('INBN1'), 'partnerBulkId', upper((test.payout('INBN1')).batch_id::text), 'bulkId', 'BANKREF')), 'Q1'), test.state('INBN1');
 select test.told('INBN2', test.item('INBN2', '4042011', '{"transactionStatus": "06", "bankCode": ""}'), 'Q2'), test.state('INBN2'), test.told('INBN3', test.item('INBN3', '2002000'), 'Q3'), test.state('INBN3');
+-- the bank's own number for another payout is no number of this one, whatever is said; the items of one bulk may have one in common
+select test.pay('INBOUND001', 'INBANK', 'INBO' || i) from generate_series(1, 2) i;
+select test.send('INCH'), test.answer('INBO1', 'yes', 'ok', 202, '2022000');
+select code, test.of_bulk('INBO1', test.item('INBO1', code, jsonb_build_object('originalReferenceNo', (test.payout('J3')).bank_reference_no)), '{}', 'T' || n), (test.payout('INBO1')).bank_reference_no
+from unnest('{2002000,2022000,4042011}'::text[]) with ordinality u (code, n);
+select test.notice(test.bulk('INBO1', jsonb_build_array(test.item('INBO1', '2002000', '{"originalReferenceNo": "OF-THE-BULK"}'), test.item('INBO2', '2002000', '{"originalReferenceNo": "OF-THE-BULK"}'))), 'T9'), test.state('INBO1', 'INBO2');
 select check_name, detail from payout.verify();

@@ -203,6 +203,58 @@ select test.inquire('SNDR3', 'canceled'), test.inquire('SNDR3', 'paid'), test.as
 -- of the only one it is believed, and "not found" is no denial
 select test.inquire('SNDR4', 'not_found'), test.asks_on('SNDR4'), test.inquire('SNDR4', 'failed');
 
+-- a denial that does not say of which sending it is counts only where the bank has received no other
+select test.pay('SENDINGS01', 'SENBANK', 'SNDW' || i) from generate_series(1, 5) i;
+select test.send('SENCH', 100);
+select test.unknown('SNDW1'), test.lost('SNDW1'), test.refused('SNDW2', 'refused_for_now', 'later', '4031814'), test.unknown('SNDW3'), test.refused('SNDW4', 'refused_for_now', 'auth', '4011801'), test.unknown('SNDW5'), test.lost('SNDW5');
+select test.send('SENCH', 100), test.unknown('SNDW1'), test.answer('SNDW2', 'yes', 'wait', 202, '2021800', true), test.unknown('SNDW4'), test.answer('SNDW5', 'yes', 'ok');
+select test.inquire('SNDW1', 'failed', false), test.inquire('SNDW1', 'canceled', false), test.inquire('SNDW1', 'failed', false), test.inquire('SNDW1', 'failed', false), test.asked('SNDW1');
+select test.inquire('SNDW1', 'failed'), test.inquire('SNDW1', 'failed', false), test.inquire('SNDW1', 'failed'), test.inquire('SNDW1', 'failed');
+select test.inquire('SNDW2', 'failed', false), test.inquire('SNDW2', 'refunded', false), test.asked('SNDW2'), test.inquire('SNDW2', 'failed');
+select test.inquire('SNDW3', 'failed', false);
+select test.inquire('SNDW4', 'canceled', false), test.inquire('SNDW4', 'not_found'), test.inquire('SNDW4', 'canceled');
+-- of what is paid it makes us ask for each sending, and moves nothing
+select test.inquire('SNDW5', 'failed', false), test.asks_on('SNDW5'), test.inquire('SNDW5', 'failed', false), test.inquire('SNDW5', 'refunded', false), test.inquire('SNDW5', 'refunded', false), test.money('SNDW5');
+select a.outcome, a.answer, a.excerpt like '%which of several sendings%' as why from payout.attempt a where a.txid = test.txid('SNDW2') and a.lane = 'check' order by a.started_at;
+
+-- a bank's own number is of one payout: what brings another's is no word, whatever it says
+create function test.number(p_reference text) returns text language sql as $$ select coalesce((test.payout(p_reference)).bank_reference_no, '-') $$;
+select test.pay('SENDINGS01', 'SENBANK', 'SNDX' || i) from generate_series(1, 6) i;
+select test.send('SENCH', 100), test.answer('SNDX1', 'yes', 'ok'), test.number('SNDX1') = 'B-' || test.txid('SNDX1') as kept, test.unknown('SNDX2'), test.unknown('SNDX3'), test.unknown('SNDX6');
+select s, test.inquire('SNDX2', s, true, test.number('SNDX1')), test.number('SNDX2'), (test.payout('SNDX2')).not_found from unnest('{paid,pending,refunded,canceled,failed,not_found}'::text[]) s;
+select distinct a.outcome, a.answer, a.excerpt like 'the bank''s number%' as why from payout.attempt a where a.txid = test.txid('SNDX2') and a.lane = 'check';
+select test.inquire('SNDX2', 'paid', true, 'OF-OUR-OWN'), test.number('SNDX2'), test.inquire('SNDX2', 'paid', true, 'OF-OUR-OWN');
+-- in the answer to an order, and in answers that end together
+create function test.numbered(p_number text, variadic p_references text[]) returns integer language plpgsql as $$
+declare
+	a payout.attempt[] := array(select test.attempt('dispatch', r) from unnest(p_references) r);
+	n integer := cardinality(a);
+begin
+	return payout.record_transfers(a[1].incarnation_id, array(select u.channel_id from unnest(a) u), array(select u.attempt_id from unnest(a) u), array_fill('yes'::text, array[n]), array_fill('ok'::text, array[n]),
+		array_fill(200, array[n]), array_fill('2001800'::text, array[n]), array_fill(5, array[n]), array_fill(null::text, array[n]), array_fill(p_number, array[n]), array_fill(false, array[n]));
+end $$;
+select test.numbered(test.number('SNDX1'), 'SNDX4'), test.state('SNDX4'), test.number('SNDX4');
+select test.pay('SENDINGS01', 'SENBANK', 'SNDX7'), test.send('SENCH', 100), test.numbered('OF-BOTH', 'SNDX5', 'SNDX7'), test.state('SNDX5', 'SNDX7'), test.number('SNDX5'), test.number('SNDX7');
+select test.inquire('SNDX4', 'paid'), test.inquire('SNDX5', 'paid'), test.inquire('SNDX7', 'failed'), test.inquire('SNDX6', 'paid');
+-- what was recorded all the same is found
+begin;
+update payout.payout set bank_reference_no = test.number('SNDX1') where reference_no = 'SNDX2' and merchant_id = 'SENDINGS01';
+select v.check_name, p.reference_no from payout.verify() v join payout.payout p using (merchant_id, txid) order by 2;
+rollback;
+-- a number that comes with nothing of ours is not kept
+update payout.payout set bank_reference_no = null where reference_no = 'SNDX3' and merchant_id = 'SENDINGS01';
+create function test.bare(p_reference text, p_status text, p_number text) returns text language plpgsql as $$
+declare
+	a payout.attempt;
+begin
+	update payout.payout set status_due_at = '-infinity' where reference_no = p_reference and merchant_id = 'SENDINGS01';
+	perform test.ask('check', 'SENCH', 1);
+	a := test.attempt('check', p_reference);
+	perform payout.record_statuses(a.incarnation_id, array[a.channel_id], array[a.attempt_id], '{yes}', '{ok}', '{200}', '{2003600}', '{5}', '{null}', array[p_status], array[p_number], '{false}', '{false}');
+	return test.state(p_reference) || ' ' || test.number(p_reference);
+end $$;
+select test.bare('SNDX3', 'pending', 'OTHERS-REF-1'), test.bare('SNDX3', 'pending', test.number('SNDX1')), test.inquire('SNDX3', 'pending', true, 'OF-MINE'), test.number('SNDX3'), test.inquire('SNDX3', 'paid', true, 'OF-MINE');
+
 -- a bulk that is refused whole, of which a notice has shown that the bank has it, is in doubt; else it goes in halves
 select payout.alter_channel('SENCH', '{"mode": "bulk"}') is distinct from null as altered;
 select test.pay('SENDINGS01', 'SENBANK', 'SNDS' || i) from generate_series(1, 2) i;

@@ -168,6 +168,7 @@ insert into test.breaking values
 	(192, 'content_has_digest', $$update payout.payout_event set content_digest = sha256('') where txid = test.txid('Z1') and event_no = 2$$),
 	(193, 'batch_source_account', $$update payout.batch set source_account_no = '1' where channel_id = 'VERCH'$$),
 	(194, 'payout_form', $$update payout.payout set wire_code = null where reference_no = 'Z1'$$),
+	(300, 'payout_bank_number', $$update payout.payout set bank_reference_no = 'OF-TWO' where reference_no in ('Z1', 'Z2')$$),
 	(195, 'payout_form', $$update payout.payout set source_account_no = '1' where reference_no = 'ZC1'$$),
 	(93, 'approval_in_history', $$update payout.payout_approval set role_name = 'nobody' where txid = test.txid('ZM2')$$),
 	(94, 'approval_in_history', $$update payout.payout_approval set event_no = event_no + 7 where txid = test.txid('ZM2')$$),

@@ -39,6 +39,7 @@ claim(BankChannel *channel, int slots, dlist_head *claimed)
 		order->bank_reference_no = lane_column(row, 7);
 		order->asked_attempt_id = lane_column(row, 12);
 		order->source_account_no = lane_column(row, 13);
+		order->known_external_ids = lane_column(row, 14);
 		exchange->salt = lane_bytes(row, 11);
 		lane_write(exchange);
 		MemoryContextSwitchTo(old);
@@ -52,14 +53,22 @@ record(Exchange **exchanges, int count, const pg_uuid_t *incarnation_id)
 	BankRecord record;
 	int status;
 	int reference;
+	int names_ours;
+	int names_sending;
 
 	bank_record_begin(&record, exchanges, count);
 	status = columns_add(&record.columns, TEXTOID);
 	reference = columns_add(&record.columns, TEXTOID);
+	names_ours = columns_add(&record.columns, BOOLOID);
+	names_sending = columns_add(&record.columns, BOOLOID);
 	for (int i = 0; i < count; i++)
 	{
-		columns_set_text(&record.columns, status, i, snap_status_name(record.answers[i].status));
-		columns_set_text(&record.columns, reference, i, record.answers[i].reference_no);
+		const BankAnswer *answer = &record.answers[i];
+
+		columns_set_text(&record.columns, status, i, snap_status_name(answer->status));
+		columns_set_text(&record.columns, reference, i, answer->reference_no);
+		columns_set(&record.columns, names_ours, i, BoolGetDatum(answer->names_ours));
+		columns_set(&record.columns, names_sending, i, BoolGetDatum(answer->names_sending));
 	}
 	columns_run(&record.columns, &plan, "record_statuses", incarnation_id);
 }

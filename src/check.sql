@@ -6,9 +6,9 @@
 create type payout.check_work as (
 	channel_id text, merchant_id text, txid text, service integer, external_id text, transaction_date timestamptz,
 	bank_reference_no text, amount numeric, account_no text, wire_code text, salt bytea, asked_attempt_id uuid,
-	source_account_no text
+	source_account_no text, known_external_ids text
 );
-comment on type payout.check_work is 'what lane check sends for one payout; service, external id and date are those of the transfer asked for, asked_attempt_id its attempt; null: by the TXID alone';
+comment on type payout.check_work is 'what lane check sends for one payout; service, external id and date are those of the transfer asked for, asked_attempt_id its attempt; null: by the TXID alone; known_external_ids: see payout.external_ids, null where there is but one sending';
 
 create function payout.claim_check(p_channel_id text, p_limit integer) returns setof payout.check_work
 language plpgsql
@@ -42,27 +42,51 @@ begin
 		where tail or b.tries > 1) a on true
 	where p.ctid = d.place
 	returning p.channel_id, p.merchant_id, p.txid, b.service::integer, a.external_id,
-		b.transaction_date, p.bank_reference_no, p.amount, p.account_no, p.wire_code, p.content_salt, a.attempt_id, b.source_account_no;
+		b.transaction_date, p.bank_reference_no, p.amount, p.account_no, p.wire_code, p.content_salt, a.attempt_id, b.source_account_no,
+		case when tail or b.tries > 1 or b.parent_batch_id is not null then payout.external_ids(b.channel_id, b.batch_id) end;
 end
 $$;
 comment on function payout.claim_check(text, integer) is 'worker: takes due status checks of a channel';
 
--- p_statuses: what the bank says of the transfers: paid, pending, refunded, canceled, failed, not_found, or unknown.
+-- p_statuses: what the bank says of the transfers: paid, pending, refunded, canceled, failed, not_found, or unknown. Its own
+-- number is kept only from an answer that names something of ours. What is recorded as the answer is word on the sending that
+-- was asked for: a denial that may be of another one counts as unknown there, though it makes us ask for all of them.
 create function payout.record_statuses(p_incarnation_id uuid, p_channel_ids text[], p_attempt_ids uuid[], p_outcomes text[],
 									   p_classes text[], p_http_statuses integer[], p_response_codes text[], p_latencies integer[],
-									   p_excerpts text[], p_statuses text[], p_bank_reference_nos text[]) returns integer
+									   p_excerpts text[], p_statuses text[], p_bank_reference_nos text[], p_names_ours boolean[],
+									   p_names_sendings boolean[]) returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	ended payout.ended[] := payout.finish_attempts(p_incarnation_id, p_channel_ids, p_attempt_ids, p_outcomes, p_classes, p_http_statuses,
-		p_response_codes, p_latencies, p_excerpts, p_statuses, p_bank_reference_nos);
+	ended payout.ended[];
+	answers text[];
+	n integer;
 begin
+	foreach n in array payout.numbers_of_others(p_channel_ids, p_attempt_ids, p_bank_reference_nos) loop
+		p_outcomes[n] := 'unknown';
+		p_classes[n] := 'unknown';
+		p_statuses[n] := 'unknown';
+		p_excerpts[n] := concat_ws(' ', 'the bank''s number in the answer is of another payout; the bank says:', p_excerpts[n]);
+		p_names_ours[n] := false;
+	end loop;
+	answers := p_statuses;
+	foreach n in array payout.unclear_denials(p_channel_ids, p_attempt_ids, p_statuses, p_names_sendings) loop
+		p_outcomes[n] := 'unknown';
+		p_classes[n] := 'unknown';
+		answers[n] := 'unknown';
+		p_excerpts[n] := concat_ws(' ', 'the answer does not name which of several sendings it denies; the bank says:', p_excerpts[n]);
+	end loop;
+	p_bank_reference_nos := array(select case when u.names_ours then u.number end
+		from unnest(p_bank_reference_nos, p_names_ours) with ordinality u (number, names_ours, n) order by u.n);
+	ended := payout.finish_attempts(p_incarnation_id, p_channel_ids, p_attempt_ids, p_outcomes, p_classes, p_http_statuses,
+		p_response_codes, p_latencies, p_excerpts, answers, p_bank_reference_nos);
 	perform payout.refuse_for_now(e.channel_id, e.class, e.response_code, e.excerpt, null)
 	from unnest(ended) e where e.outcome = 'refused_for_now' and e.class = 'stop';
-	perform payout.believe(array_agg(row(e.merchant_id, e.txid, e.answer, e.asked_attempt_id, e.started_at, e.response_code, e.more,
-		concat_ws(' ', 'status inquiry:', e.answer, e.response_code, nullif(e.excerpt, '')))::payout.bank_word))
-	from unnest(ended) e where e.class is not null;
+	perform payout.believe(array_agg(row(e.merchant_id, e.txid, u.status, e.asked_attempt_id, e.started_at, e.response_code, e.more,
+		concat_ws(' ', 'status inquiry:', u.status, e.response_code, nullif(e.excerpt, '')))::payout.bank_word))
+	from unnest(ended) e join unnest(p_attempt_ids, p_statuses) u (attempt_id, status) on u.attempt_id = e.attempt_id
+	where e.class is not null;
 	-- What was claimed and never started (reserve.c).
 	update payout.payout p set status_due_at = payout.clock()
 	from unnest(ended) e
@@ -70,7 +94,7 @@ begin
 	return coalesce(cardinality(ended), 0);
 end
 $$;
-comment on function payout.record_statuses(uuid, text[], uuid[], text[], text[], integer[], text[], integer[], text[], text[], text[]) is
+comment on function payout.record_statuses(uuid, text[], uuid[], text[], text[], integer[], text[], integer[], text[], text[], text[], boolean[], boolean[]) is
 'worker: writes the bank''s answers to status inquiries, and moves the payouts accordingly; the count of those that are this life''s';
 
 create type payout.bank_word as (

@@ -223,9 +223,9 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	ended payout.ended[] := payout.finish_attempts(p_incarnation_id, p_channel_ids, p_attempt_ids, p_outcomes, p_classes, p_http_statuses,
-		p_response_codes, p_latencies, p_excerpts, p_bank_reference_nos, p_waits::text[]);
+	ended payout.ended[];
 	e payout.ended;
+	n integer;
 	places tid[];
 	codes text[];
 	answers text[];
@@ -233,6 +233,14 @@ declare
 	steps payout.step[];
 	started timestamptz := payout.clock();
 begin
+	-- A success with the number of another payout may be the answer to that one's order.
+	foreach n in array payout.numbers_of_others(p_channel_ids, p_attempt_ids, p_bank_reference_nos) loop
+		p_outcomes[n] := 'unknown';
+		p_classes[n] := 'unknown';
+		p_excerpts[n] := concat_ws(' ', 'the bank''s number in the answer is of another payout; the bank says:', p_excerpts[n]);
+	end loop;
+	ended := payout.finish_attempts(p_incarnation_id, p_channel_ids, p_attempt_ids, p_outcomes, p_classes, p_http_statuses,
+		p_response_codes, p_latencies, p_excerpts, p_bank_reference_nos, p_waits::text[]);
 	-- Locked first, and then found by their places: so no plan can read more than them, whatever the statistics say.
 	select array_agg(l.place), array_agg(t.response_code), array_agg(t.answer), array_agg(t.more::boolean)
 	into places, codes, answers, waits

@@ -1,11 +1,13 @@
 /*
  * http_framing.c
- *	  Whether the head of an answer leaves no doubt where the answer begins and ends (RFC 9112, 6.3 and 11.1).
+ *	  Whether head and chunks of an answer leave no doubt where the answer begins and ends (RFC 9112, 6.3, 7.1 and 11.1).
  *
  * Two programs that read one answer, a proxy and we, must find the same end of it: else what one takes for the answer to this
  * request is to the other one the answer to the next. libcurl reads more than that allows: the last of two lengths, chunks
- * and length together, folded lines. So here the lines are looked at by themselves, and what is not plain is a fault. Interim
- * answers (1xx) have heads of their own. Lone LF ends a line as CRLF does.
+ * and length together, folded lines, whatever stands behind the digits of a chunk's size. So here lines and chunks are looked
+ * at by themselves, and what is not plain is a fault. Interim answers (1xx) have heads of their own, and no body: one that
+ * announces a body is a fault. So is a content encoding, for none is asked for. Lone LF ends a line of a head as CRLF does;
+ * in the body, where what stands before it counts, it does not.
  *
  * Libc alone; called from callbacks: allocates nothing, logs nothing. Only http_transfer.c and the unit tests enter.
  */
@@ -15,6 +17,7 @@
 
 /* No honest length has more digits. */
 #define LENGTH_DIGITS_MAX 18
+#define CHUNK_DIGITS_MAX 8
 
 typedef struct Span
 {
@@ -103,6 +106,13 @@ read_status_line(HttpFraming *framing, Span line)
 	return true;
 }
 
+/* "identity" says that there is none. */
+static bool
+read_content_encoding(HttpFraming *framing, Span value)
+{
+	return is_word(value, "identity") || fail(framing, "a Content-Encoding that nobody asked for");
+}
+
 static bool
 read_length(HttpFraming *framing, Span value)
 {
@@ -152,8 +162,12 @@ read_header(HttpFraming *framing, Span line)
 		return false;
 	if (is_word(name, "transfer-encoding") && !read_encoding(framing, value))
 		return false;
+	if (is_word(name, "content-encoding") && !read_content_encoding(framing, value))
+		return false;
 	if (framing->has_length && framing->is_chunked)
 		return fail(framing, "Content-Length and Transfer-Encoding");
+	if (framing->status < 200 && (framing->has_length || framing->is_chunked))
+		return fail(framing, "an interim answer that announces a body");
 	return true;
 }
 
@@ -174,6 +188,99 @@ http_framing_line(HttpFraming *framing, const char *line, size_t size)
 		return read_header(framing, span); /* or a trailer, which has the same form */
 	framing->in_head = false;
 	return true;
+}
+
+static int
+hex_value(char c)
+{
+	if (is_digit(c))
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* "1a", then blanks, or an extension behind a semicolon. */
+static bool
+read_chunk_size(HttpFraming *framing)
+{
+	Span line = {framing->line, framing->line_len};
+	size_t size = 0;
+	size_t digits = 0;
+	size_t i;
+
+	if (line.len < 2 || line.text[line.len - 2] != '\r' || !strip_end(&line))
+		return fail(framing, "a line between chunks that does not end as it should");
+	for (; digits < line.len && digits < CHUNK_DIGITS_MAX && hex_value(line.text[digits]) >= 0; digits++)
+		size = size * 16 + (size_t) hex_value(line.text[digits]);
+	for (i = digits; i < line.len && (line.text[i] == ' ' || line.text[i] == '\t');)
+		i++;
+	if (digits == 0 || (i < line.len && line.text[i] != ';'))
+		return fail(framing, "a chunk's size that is none");
+	framing->chunk_left = size;
+	framing->part = size > 0 ? HTTP_CHUNK_CONTENT : HTTP_CHUNK_TRAILER;
+	return true;
+}
+
+/* What a line in a body in chunks says. */
+static bool
+read_chunk_line(HttpFraming *framing)
+{
+	if (framing->part == HTTP_CHUNK_SIZE)
+		return read_chunk_size(framing);
+	if (framing->part == HTTP_CHUNK_END)
+	{
+		framing->part = HTTP_CHUNK_SIZE;
+		return (framing->line_len == 2 && framing->line[0] == '\r') ||
+			   fail(framing, "a chunk that does not end where its size says");
+	}
+	if (framing->line_len == 2 && framing->line[0] == '\r')
+		framing->part = HTTP_CHUNK_NOTHING;
+	return http_framing_line(framing, framing->line, framing->line_len);
+}
+
+bool
+http_framing_chunk(HttpFraming *framing, const char *data, size_t size, size_t *taken, bool *is_content)
+{
+	*taken = 0;
+	*is_content = framing->part == HTTP_CHUNK_CONTENT;
+	if (framing->fault != NULL)
+		return false;
+	if (framing->part == HTTP_CHUNK_NOTHING)
+	{
+		framing->has_surplus = true;
+		return fail(framing, "bytes behind the last chunk");
+	}
+	if (*is_content)
+	{
+		*taken = size < framing->chunk_left ? size : framing->chunk_left;
+		framing->chunk_left -= *taken;
+		if (framing->chunk_left == 0)
+			framing->part = HTTP_CHUNK_END;
+		return true;
+	}
+	while (*taken < size)
+	{
+		if (framing->line_len == sizeof(framing->line))
+			return fail(framing, "a line between chunks that is too long");
+		framing->line[framing->line_len++] = data[*taken];
+		if (data[(*taken)++] == '\n')
+		{
+			bool is_plain = read_chunk_line(framing);
+
+			framing->line_len = 0;
+			return is_plain;
+		}
+	}
+	return true;
+}
+
+bool
+http_framing_end(HttpFraming *framing)
+{
+	if (framing->is_chunked && framing->part != HTTP_CHUNK_NOTHING)
+		return fail(framing, "no last chunk");
+	return framing->fault == NULL;
 }
 
 static bool

@@ -111,6 +111,16 @@ on_before_request(void *user_data, char *remote_address, char *local_address, in
 	return CURL_PREREQFUNC_OK;
 }
 
+/* What is no content: heads, and what stands between chunks. */
+static bool
+count_header(HttpTransfer *transfer, size_t bytes)
+{
+	transfer->header_bytes += bytes;
+	if (transfer->header_bytes > HEADER_BYTES_MAX)
+		transfer->headers_too_large = true;
+	return !transfer->headers_too_large;
+}
+
 static size_t
 on_header(char *data, size_t size, size_t count, void *user_data)
 {
@@ -118,31 +128,23 @@ on_header(char *data, size_t size, size_t count, void *user_data)
 
 	if (transfer->exact && !http_framing_line(&transfer->framing, data, size * count))
 		return 0;
-	transfer->header_bytes += size * count;
-	if (transfer->header_bytes > HEADER_BYTES_MAX)
-	{
-		transfer->headers_too_large = true;
-		return 0;
-	}
-	return size * count;
+	return count_header(transfer, size * count) ? size * count : 0;
 }
 
-static size_t
-on_body(char *data, size_t size, size_t count, void *user_data)
+static bool
+keep_content(HttpTransfer *transfer, const char *data, size_t bytes)
 {
-	HttpTransfer *transfer = user_data;
-	size_t bytes = size * count;
 	size_t needed;
 
 	if (bytes > transfer->reply_bytes_max - transfer->reply_len - transfer->forgotten_bytes)
 	{
 		transfer->body_too_large = true;
-		return 0;
+		return false;
 	}
 	if (transfer->no_body)
 	{
 		transfer->forgotten_bytes += bytes;
-		return bytes;
+		return true;
 	}
 
 	needed = transfer->reply_len + bytes + 1;
@@ -152,13 +154,34 @@ on_body(char *data, size_t size, size_t count, void *user_data)
 		char *grown = realloc(transfer->reply_body, doubled);
 
 		if (grown == NULL)
-			return 0;
+			return false;
 		transfer->reply_body = grown;
 		transfer->reply_size = doubled;
 	}
 	memcpy(transfer->reply_body + transfer->reply_len, data, bytes);
 	transfer->reply_len += bytes;
 	transfer->reply_body[transfer->reply_len] = '\0';
+	return true;
+}
+
+/* Chunks come as they are to an exact request, which reads them by itself. */
+static size_t
+on_body(char *data, size_t size, size_t count, void *user_data)
+{
+	HttpTransfer *transfer = user_data;
+	size_t bytes = size * count;
+	size_t taken;
+	bool is_content;
+
+	if (!transfer->exact || !transfer->framing.is_chunked)
+		return keep_content(transfer, data, bytes) ? bytes : 0;
+	for (size_t left = bytes; left > 0; left -= taken)
+	{
+		if (!http_framing_chunk(&transfer->framing, data, left, &taken, &is_content) ||
+			!(is_content ? keep_content(transfer, data, taken) : count_header(transfer, taken)))
+			return 0;
+		data += taken;
+	}
 	return bytes;
 }
 
@@ -360,6 +383,7 @@ set_callbacks(HttpTransfer *transfer, char *error, size_t error_size)
 	SET_OR_FAIL(easy, CURLOPT_WRITEDATA, transfer);
 	if (transfer->exact)
 	{
+		SET_OR_FAIL(easy, CURLOPT_HTTP_TRANSFER_DECODING, 0L);
 		SET_OR_FAIL(easy, CURLOPT_DEBUGFUNCTION, on_debug);
 		SET_OR_FAIL(easy, CURLOPT_DEBUGDATA, transfer);
 		SET_OR_FAIL(easy, CURLOPT_VERBOSE, 1L);
@@ -414,7 +438,8 @@ set_credentials(HttpTransfer *transfer, const HttpRequest *req, char *error, siz
  *	   make it unknown and close the connection (on_debug); so does an answer whose end can be read in two ways
  *	   (http_framing.c); those that come later are found by on_before_request(), and nothing was sent. What is left is a
  *	   server that answers one request twice, the second time after the next request has left. The protocols therefore
- *	   compare the service and the references that an answer names with ours.
+ *	   compare the service and whatever an answer names with ours. A refusal that names nothing is believed all the same: most
+ *	   have nothing but a code.
  *
  * An exact request is of HTTP/1.1. With HTTP/2 it could wait in nghttp2's queue, behind the streams that the server allows,
  * after on_before_request() let it go: no check could stop it any more, and it would leave when a pause or an alteration has
@@ -515,7 +540,7 @@ describe_failure(const HttpTransfer *transfer, CURLcode code, char *error, size_
 		strlcpy(error, transfer->why_refused, error_size);
 	else if (transfer->bytes_waited)
 		strlcpy(error, "connection held bytes that nobody asked for", error_size);
-	else if (transfer->surplus)
+	else if (transfer->surplus || transfer->framing.has_surplus)
 		strlcpy(error, "bytes came behind the end of the answer", error_size);
 	else if (transfer->framing.fault != NULL)
 		snprintf(error, error_size, "answer whose end is in doubt: %s", transfer->framing.fault);
@@ -553,7 +578,8 @@ http_transfer_judge(HttpTransfer *transfer, CURLcode code)
 	(void) curl_easy_getinfo(transfer->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
 	size_known = curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &request_bytes) == CURLE_OK;
 
-	if (code == CURLE_OK && status >= 200 && !transfer->surplus)
+	if (code == CURLE_OK && status >= 200 && !transfer->surplus &&
+		(!transfer->exact || http_framing_end(&transfer->framing)))
 		reply->end = HTTP_ANSWERED;
 	else if (!transfer->may_have_left && size_known && request_bytes == 0)
 		reply->end = HTTP_NOT_SENT;

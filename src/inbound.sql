@@ -281,7 +281,8 @@ begin
 		from (select distinct x.txid from item x order by x.txid) i,
 		lateral (select q.* from payout.payout q where q.merchant_id = left(i.txid, 10) and q.txid = i.txid for no key update) q),
 	fitted as (
-		select x.*, o.merchant_id, coalesce(payout.notice_misfit(o, b, p_channel_id, p_notice, x.i), case x.status when 'contradiction' then x.status end) as misfit
+		select x.*, o.merchant_id, coalesce(payout.notice_misfit(o, b, p_channel_id, p_notice, x.i), case x.status when 'contradiction' then x.status end,
+			case when payout.is_number_of_another(p_channel_id, o.batch_id, x.i ->> 'originalReferenceNo') then 'originalReferenceNo' end) as misfit
 		from item x left join ours o on o.txid = x.txid
 		left join lateral (select q.* from payout.batch q where q.channel_id = o.channel_id and q.batch_id = o.batch_id limit 1) b on true),
 	judged as (

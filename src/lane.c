@@ -144,8 +144,8 @@ read_answer(const Exchange *exchange, BankAnswer *answer)
 	exchange->channel->protocol->read(exchange->channel, &exchange->order, &exchange->reply, answer);
 	MemoryContextSwitchTo(old);
 	/* what is no word of the bank must not become what its later words are held against */
-	if (answer->class == SNAP_UNKNOWN ||
-		(exchange->order.call == CALL_STATUS && answer->status == SNAP_STATUS_UNKNOWN))
+	if (answer->status == SNAP_STATUS_UNKNOWN &&
+		(answer->class == SNAP_UNKNOWN || exchange->order.call == CALL_STATUS))
 		answer->reference_no = answer->account_name = NULL;
 	answer->response_code = kept(answer->response_code);
 	answer->excerpt = kept(answer->excerpt);

@@ -117,6 +117,7 @@ create index payout_check_due on payout.payout (channel_id, check_due_at) where 
 create index payout_dispatch_due on payout.payout (channel_id, dispatch_due_at) where dispatch_due_at is not null;
 create index payout_release_due on payout.payout (channel_id, release_due_at) where release_due_at is not null;
 create index payout_status_due on payout.payout (channel_id, status_due_at) where status_due_at is not null;
+create index payout_bank_reference on payout.payout using hash (bank_reference_no) where bank_reference_no is not null;
 create index payout_batch on payout.payout (channel_id, batch_id) where batch_id is not null;
 create index payout_expire_due on payout.payout (expire_due_at) where expire_due_at is not null;
 create index payout_open on payout.payout (merchant_id) where final_at is null;

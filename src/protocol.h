@@ -45,7 +45,8 @@ typedef struct BankOrder
 	int original_service;		/* CALL_STATUS: what is asked for */
 	char *original_external_id; /* NULL: not known, nor its date; asked for by the reference alone */
 	char *asked_attempt_id;		/* CALL_STATUS: that had this external id */
-	char *bank_reference_no;	/* may be NULL */
+	char *known_external_ids; /* CALL_STATUS: under which the payout may have been received; NULL: no other */
+	char *bank_reference_no;  /* may be NULL */
 } BankOrder;
 
 /* A request before it is signed: the same order gives the same bytes. */
@@ -63,7 +64,9 @@ typedef struct BankAnswer
 	char *excerpt;
 	char *reference_no;
 	char *account_name;
-	SnapStatus status; /* CALL_STATUS */
+	SnapStatus status;	/* CALL_STATUS */
+	bool names_ours;	/* CALL_STATUS: something that we made, so that reference_no may be kept */
+	bool names_sending; /* CALL_STATUS: the sending that was asked for */
 } BankAnswer;
 
 typedef struct Protocol

@@ -7,8 +7,8 @@
 --
 -- Invariants kept here:
 --   * Money moves by a denial only when it holds for every sending; so a denial of one of several waits for the others.
---   * A notice says not which sending it means, and may speak of one that was refused for now: its denial is believed only
---     where the bank has received one sending and no other.
+--   * A notice says not which sending it means, and may speak of one that was refused for now; so may an answer that names none.
+--     Such a denial is believed only where the bank has received one sending and no other (is_sole_sending).
 --   * An order goes again only when every sending was asked for and was not found, often enough and late enough; and by
 --     itself only while the bank, by its own word, still refuses the reference of the first one. That is asked when it is
 --     decided, when it is claimed, and when it leaves.
@@ -125,27 +125,32 @@ $$;
 comment on function payout.count_received(payout.payout) is 'how many sendings of a payout the bank may have received, whatever became of them';
 
 -- A word of the bank that the payout failed, was cancelled or refunded. Of one sending it is believed when it was asked after
--- its end, or came as a notice. A notice does not say which of several it means, nor whether it means one that may have been
--- booked: they are asked for, and each must be denied.
+-- its end, or came as a notice. What does not say which of several it means, nor whether it means one that may have been
+-- booked, as a notice never does, is no word on any of them: they are asked for, and each must be denied.
 create function payout.denial_counts(p payout.payout, p_asked_attempt_id uuid, p_asked_at timestamptz) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	sent integer := payout.count_sendings(p);
+	sole boolean := payout.is_sole_sending(p);
 begin
 	if p_asked_at is null then
 		-- An older snapshot may not see a sending that began since.
-		return sent = 1 and payout.count_received(p) = 1 and not payout.asks_first(p.registered_at) and current_setting('transaction_isolation') = 'read committed';
+		return sole and payout.count_sendings(p) = 1 and not payout.asks_first(p.registered_at) and current_setting('transaction_isolation') = 'read committed';
 	elsif p.state = 'dispatching' or exists (
 		select from payout.attempt a
 		where a.channel_id = p.channel_id and a.batch_id = p.batch_id and (a.outcome is null or (a.outcome in ('unknown', 'yes') and a.finished_at >= p_asked_at))) then
 		return false;
 	end if;
-	return sent <= 1 or not exists (
-		select from payout.sendings(p) s
-		where s.attempt_id is distinct from p_asked_attempt_id
-		and not coalesce(s.answer in ('failed', 'canceled', 'refunded') or (s.answer = 'not_found' and payout.is_missing(p, s.not_found)), false));
+	return sole or (
+		exists (
+			select from payout.attempt c
+			where c.txid = p.txid and c.merchant_id = p.merchant_id and c.lane = 'check' and c.started_at = p_asked_at
+			and c.asked_attempt_id is not distinct from p_asked_attempt_id and c.answer in ('failed', 'canceled', 'refunded'))
+		and not exists (
+			select from payout.sendings(p) s
+			where s.attempt_id is distinct from p_asked_attempt_id
+			and not coalesce(s.answer in ('failed', 'canceled', 'refunded') or (s.answer = 'not_found' and payout.is_missing(p, s.not_found)), false)));
 end
 $$;
 comment on function payout.denial_counts(payout.payout, uuid, timestamptz) is

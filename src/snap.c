@@ -5,16 +5,22 @@
  * A body is written once, as compact JSON in UTF-8; the same bytes are digested, signed and sent. Answers are hostile
  * input: whatever cannot be trusted becomes class "unknown".
  *
- * An answer belongs to its question. The service in its response code must be the one that was asked, and each member that
- * names what was asked must name the same: reference, amount (as a number), currency, account. One that does not makes the
- * answer "unknown", whatever it says, and the excerpt names it. One that a bank masks or pads does not name the same. So is an
- * answer of which one member contradicts another (snap_words.c). An account inquiry has a reference of its own, so that its
- * answer fits no transfer of the same payout.
+ * An answer belongs to its question. The service in its response code must be the one that was asked, and whatever else it
+ * names of its question must be the same (snap_subject.c): success, refusal, "not found" or any state. One that does not fit
+ * makes the answer "unknown", whatever it says, and the excerpt names it. So is an answer of which one member contradicts
+ * another (snap_words.c).
  *
- * A success that names no reference is believed: in the answers of 15 to 20 the standard makes it optional, and banks leave
- * it out. What ties it to its question then are the service, the account that 17 and 18 must name, and the connection, whose
- * framing must leave no doubt where an answer begins and ends (http_transfer.c). That a payout failed is not believed so:
- * the answer to a status inquiry must name what it denies.
+ * What an answer must name, by service:
+ *
+ *	15, 16	a success the account, which the standard makes mandatory; a refusal nothing
+ *	17, 18	nothing, neither success nor refusal: the reference is optional there, and refusals often have nothing but code and
+ *			message. What ties such an answer to its order are the service and the connection, whose framing must leave no
+ *			doubt where an answer begins and ends (http_transfer.c). One whose number of the bank is known for another payout
+ *			is in doubt (subject.sql)
+ *	20		nothing
+ *	36		that it failed, was cancelled or refunded: what it denies; and where the bank has received several sendings,
+ *			which of them (sending.sql). That it is paid or being paid, or not found: nothing. The bank's number is kept
+ *			only from an answer that also names something of ours
  */
 #include "postgres.h"
 
@@ -25,6 +31,7 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "protocol.h"
+#include "snap_subject.h"
 #include "snap_words.h"
 #include "utf8.h"
 #include "utils/builtins.h"
@@ -367,108 +374,6 @@ snap_read_token(const BankChannel *channel, const HttpReply *reply, char **token
 	return SNAP_OK;
 }
 
-/* What an answer may name of its question. */
-typedef struct Echo
-{
-	const char *name;
-	const char *inner;	  /* within the object of that name; NULL: the member itself */
-	const char *expected; /* NULL: whatever it is */
-	bool is_amount;
-} Echo;
-
-/* True where the answer does not name the member, or names what was asked. A text that is empty names nothing. */
-static bool
-fits(const Jsonb *json, const Echo *echo)
-{
-	char *got;
-
-	if (echo->expected == NULL)
-		return true;
-	got = json_text(json, echo->name, echo->inner, NULL);
-	if (got == NULL)
-		return !json_names(json, echo->name, echo->inner, NULL);
-	if (echo->is_amount)
-		return snap_same_amount(got, echo->expected);
-	return *got == '\0' || strcmp(got, echo->expected) == 0;
-}
-
-/* The wire code of the bank that the question names; NULL: it names none. */
-static const char *
-bank_code_of(const BankOrder *order)
-{
-	int service = order->call == CALL_STATUS ? order->original_service : order->service;
-
-	return service == 16 || service == 18 || (service == 20 && order->call == CALL_STATUS)
-			   ? order->items[0].wire_code
-			   : NULL;
-}
-
-/* The first member of the answer that does not fit the order; NULL: all do that it names. */
-static const char *
-misfit_of(const BankOrder *order, const Jsonb *json)
-{
-	const BankItem *item = &order->items[0];
-	const bool is_status = order->call == CALL_STATUS;
-	const bool is_bulk = order->call == CALL_BULK;
-	const char *reference = order->call == CALL_ACCOUNT_CHECK ? order->external_id : item->txid;
-	const char *bank_code = bank_code_of(order);
-	const char *source = order->call == CALL_ACCOUNT_CHECK ? NULL : order->source_account_no;
-	const char *known = is_status ? order->bank_reference_no : NULL;
-	const Echo echoes[] = {
-		{"partnerBulkId", NULL, is_bulk ? order->batch_id : NULL, false},
-		{"partnerReferenceNo", NULL, is_status || is_bulk ? NULL : reference, false},
-		{"originalPartnerReferenceNo", NULL, is_status ? reference : NULL, false},
-		{"originalReferenceNo", NULL, known, false},
-		{"referenceNo", NULL, known, false},
-		{"beneficiaryAccountNo", NULL, is_bulk ? NULL : item->account_no, false},
-		{"beneficiaryBankCode", NULL, bank_code, false},
-		{"sourceAccountNo", NULL, source, false},
-		{"sourceAccount", NULL, source, false},
-		{"amount", "value", is_bulk ? NULL : item->amount, true},
-		{"amount", "currency", is_bulk ? NULL : "IDR", false},
-		{"currency", NULL, "IDR", false},
-	};
-
-	for (int i = 0; i < (int) lengthof(echoes); i++)
-		if (!fits(json, &echoes[i]))
-			return echoes[i].inner != NULL ? psprintf("%s.%s", echoes[i].name, echoes[i].inner)
-										   : echoes[i].name;
-	return NULL;
-}
-
-/* Whether the answer to a status inquiry says, of all that does, what it speaks of. What it names has been found to fit. */
-static bool
-names_its_subject(const BankOrder *order, const Jsonb *json)
-{
-	const char *const names[] = {"originalPartnerReferenceNo",
-								 order->bank_reference_no != NULL ? "originalReferenceNo" : NULL,
-								 order->original_external_id != NULL ? "originalExternalId" : NULL};
-
-	for (int i = 0; i < (int) lengthof(names); i++)
-	{
-		char *text = names[i] != NULL ? json_text(json, names[i], NULL) : NULL;
-
-		if (text != NULL && *text != '\0')
-			return true;
-	}
-	return false;
-}
-
-/*
- * Whether the answer to a status inquiry speaks of another sending of the payout than was asked for. That it was paid, or is
- * being paid, is true of the payout then as well. That it was not says of the one asked for that the bank does not know it: it
- * knows the payout under the other request alone.
- */
-static bool
-is_of_other_sending(const BankOrder *order, const Jsonb *json)
-{
-	const char *service = psprintf("%02d", order->original_service);
-	const Echo external_id = {"originalExternalId", NULL, order->original_external_id, false};
-	const Echo service_code = {"serviceCode", NULL, service, false};
-
-	return order->call == CALL_STATUS && (!fits(json, &external_id) || !fits(json, &service_code));
-}
-
 static bool
 is_denial(SnapStatus status)
 {
@@ -483,20 +388,23 @@ become_unknown(BankAnswer *answer, const char *why)
 	answer->excerpt = unconstify(char *, why);
 }
 
+/* Of another sending than was asked for it is word that the payout is paid or being paid, and no word on the one asked for. */
 static void
-read_state(const BankOrder *order, const Jsonb *json, BankAnswer *answer)
+read_subject(const BankOrder *order, const Jsonb *json, BankAnswer *answer)
 {
-	bool is_denial;
+	const SnapSubject subject = snap_subject(order, json);
 
-	answer->status = snap_status(json_text(json, "latestTransactionStatus", NULL));
-	is_denial = answer->status == SNAP_STATUS_FAILED || answer->status == SNAP_STATUS_CANCELED ||
-				answer->status == SNAP_STATUS_REFUNDED;
-	if (is_denial && !names_its_subject(order, json))
+	answer->names_ours = subject.names_ours && answer->status != SNAP_STATUS_NOT_FOUND;
+	answer->names_sending = subject.sending == SNAP_SENDING_ASKED;
+	if (subject.sending == SNAP_SENDING_OTHER && answer->status != SNAP_STATUS_PAID &&
+		answer->status != SNAP_STATUS_PENDING)
+		become_unknown(answer, "originalExternalId does not fit the request: it is of another sending");
+	else if (is_denial(answer->status) && !subject.is_named)
 		become_unknown(answer, "the answer does not name what it denies");
 }
 
 static void
-read_success(const BankOrder *order, const Jsonb *json, BankAnswer *answer)
+read_reference(const BankOrder *order, const Jsonb *json, BankAnswer *answer)
 {
 	static const char *const reference_names[] = {
 		[CALL_ACCOUNT_CHECK] = "referenceNo",
@@ -508,13 +416,21 @@ read_success(const BankOrder *order, const Jsonb *json, BankAnswer *answer)
 
 	if (snap_is_reference(reference))
 		answer->reference_no = reference;
+}
+
+static void
+read_success(const BankOrder *order, const Jsonb *json, BankAnswer *answer)
+{
+	read_reference(order, json, answer);
 	if (order->call == CALL_STATUS && answer->class == SNAP_OK)
-		read_state(order, json, answer);
+		answer->status = snap_status(json_text(json, "latestTransactionStatus", NULL));
 	if (order->call == CALL_ACCOUNT_CHECK)
 	{
 		answer->account_name = snap_kept_text(json, "beneficiaryAccountName");
 		if (answer->account_name == NULL)
 			become_unknown(answer, "the answer has no beneficiaryAccountName");
+		else if (!snap_names(json, "beneficiaryAccountNo"))
+			become_unknown(answer, "the answer has no beneficiaryAccountNo");
 	}
 }
 
@@ -525,8 +441,9 @@ snap_read(const BankChannel *channel, const BankOrder *order, const HttpReply *r
 	const bool generic = channel->generic_service_code;
 	Jsonb *json = json_read_answer(reply->body, reply->body_len);
 	const char *code = code_of(order->service, json);
-	const char *misfit = snap_code_fits(order->service, generic, reply->status, code) ? misfit_of(order, json)
-																					  : "responseCode";
+	const char *misfit = snap_code_fits(order->service, generic, reply->status, code)
+							 ? snap_misfit(order, json)
+							 : "responseCode";
 
 	const bool is_not_found = snap_not_found(order->service, generic, reply->status, code);
 	const char *contradiction;
@@ -556,14 +473,14 @@ snap_read(const BankChannel *channel, const BankOrder *order, const HttpReply *r
 		answer->excerpt = psprintf("HTTP %d, code %s", reply->status,
 								   answer->response_code != NULL ? answer->response_code : "none");
 	if (is_not_found)
-		answer->status = SNAP_STATUS_NOT_FOUND;
-	else if (answer->class == SNAP_OK || answer->class == SNAP_WAIT)
-		read_success(order, json, answer);
-	if (is_denial(answer->status) && is_of_other_sending(order, json))
 	{
 		answer->status = SNAP_STATUS_NOT_FOUND;
-		answer->reference_no = NULL;
+		read_reference(order, json, answer);
 	}
+	else if (answer->class == SNAP_OK || answer->class == SNAP_WAIT)
+		read_success(order, json, answer);
+	if (order->call == CALL_STATUS)
+		read_subject(order, json, answer);
 }
 
 const Protocol snap_protocol = {

@@ -546,6 +546,13 @@ begin atomic
 	or case when p.kind = 'disbursement' then num_nulls(p.channel_id, p.bank_code, p.wire_code, p.source_account_no, p.account_no, p.account_check) > 0 or num_nonnulls(p.cvs_code, p.expire_due_at) > 0
 		else num_nonnulls(p.channel_id, p.bank_code, p.wire_code, p.source_account_no, p.account_no, p.account_check, p.scheduled_at) > 0 end
 	union all
+	-- The items of a bulk may have one in common.
+	select 'payout_bank_number', p.merchant_id, p.txid, format('the bank''s number %s is recorded for payouts of several batches', p.bank_reference_no)
+	from payout.payout p
+	join (select q.channel_id, q.bank_reference_no from payout.payout q where q.bank_reference_no is not null
+		  group by q.channel_id, q.bank_reference_no having min(q.batch_id::text) <> max(q.batch_id::text)) d
+	on d.channel_id = p.channel_id and d.bank_reference_no = p.bank_reference_no
+	union all
 	select 'payout_has_merchant', p.merchant_id, p.txid, 'no such merchant'
 	from payout.payout p
 	where not exists (select from payout.merchant m where m.merchant_id = p.merchant_id)
@@ -578,7 +585,7 @@ begin atomic
 	from payout.hold h
 	where not exists (select from payout.payout p where p.merchant_id = h.merchant_id and p.txid = h.txid);
 end;
-comment on function payout.verify_reference() is 'verify: no orphans';
+comment on function payout.verify_reference() is 'verify: no orphans, and no number of the bank for two payouts';
 
 -- Notifications: each tells of a history row, is in one place, and was not overtaken.
 create function payout.verify_notification() returns setof payout.violation

@@ -58,7 +58,7 @@ my $t = PayoutTest->new(
 	# the log is kept for a standby that was just made: a fast machine writes and removes several segments while it starts
 	conf => [ 'wal_keep_size = 1GB', 'log_statement = none', 'max_connections = 60', 'max_wal_senders = 5', 'payout.token_ttl = 2h', 'payout.reservation_ttl = 10min', 'payout.token_tries = 1000' ],
 	# the bank has our money's worth: an empty float would only stop everything
-	sandbox => { source_accounts => { '888801000157508' => '999999999999.00' }, webhook_secrets => { map { $_ => 'whsec_' . PayoutTest::webhook_key() } 'MERCHANT01', 'MERCHANT02', @ids }, seed => $option{seed},
+	sandbox => { source_accounts => { '888801000157508' => '999999999999.00' }, webhook_secrets => { map { $_ => 'whsec_' . PayoutTest::webhook_key() } 'MERCHANT01', 'MERCHANT02', @ids }, seed => $option{seed}, status_by_external_id => JSON::PP::true,
 		$option{remembering} ? () : (forget_references => JSON::PP::true) },
 	channel => { not_found_grace_s => 1, not_found_count => 2, batch_size_max => 20, linger_ms => 20, request_timeout_ms => 2000, status_delay_s => 0 });
 my $crash_file = "$t->{dir}/crash";

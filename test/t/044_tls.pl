@@ -100,7 +100,7 @@ sub start_tls
 }
 
 my %answers = ('/access-token/b2b' => { responseCode => '2007300', accessToken => 'a-token', expiresIn => '900' },
-	'/account-inquiry-external' => { responseCode => '2001600', beneficiaryAccountName => 'BUDI SANTOSO' });
+	'/account-inquiry-external' => { responseCode => '2001600', beneficiaryAccountNo => '8800000001', beneficiaryAccountName => 'BUDI SANTOSO' });
 
 # Answers each whole request that has arrived; notes its path.
 sub serve

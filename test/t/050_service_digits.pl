@@ -137,6 +137,9 @@ doubted('another account', 18, 'beneficiaryAccountNo', undef, beneficiaryAccount
 doubted('an account that is a list', 18, 'beneficiaryAccountNo', undef, beneficiaryAccountNo => ['8800000001']);
 doubted('another account and no reference', 18, 'beneficiaryAccountNo', undef, partnerReferenceNo => undef, beneficiaryAccountNo => '1', 'amount.value' => '1.00', 'amount.currency' => 'USD');
 doubted('a refusal that names another amount', 18, 'amount.value', 404, responseCode => '4041811', 'amount.value' => '1.00');
+doubted('a refusal of another reference', 18, 'partnerReferenceNo', 404, responseCode => '4041811', partnerReferenceNo => 'X');
+doubted('a refusal for another account', 17, 'beneficiaryAccountNo', 404, responseCode => '4041711', beneficiaryAccountNo => '8800000002');
+doubted('a refusal for now of another reference', 18, 'partnerReferenceNo', 403, responseCode => '4031814', partnerReferenceNo => 'X');
 believed('the amount without decimals', 18, 'amount.value' => '10000');
 believed('the amount with one decimal', 18, 'amount.value' => '10000.0');
 believed('the amount as a number', 18, 'amount.value' => 10000);
@@ -152,6 +155,22 @@ for my $number ('', 'x' x 65, "a\nb", 'a b', "caf\x{e9}")
 	$t->wait_state($txid, 'paid');
 	lie();
 	is($t->sql("select bank_reference_no is null from payout.payout where txid = '$txid'"), 't', 'a number of ' . length($number) . ' characters is not taken');
+}
+
+# ---- A number that the bank has given to another payout
+my $given = $t->sql("select bank_reference_no from payout.payout where bank_reference_no is not null and state = 'paid' limit 1");
+for my $service (17, 18)
+{
+	my $txid = checked($service);
+	lie($service => [ undef, { referenceNo => $given } ]);
+	$t->approve($txid);
+	my $first = "from payout.attempt join payout.payout p using (channel_id, batch_id) where p.txid = '$txid' and outcome is not null";
+	$t->wait_sql("select count(*) > 0 $first");
+	lie();
+	$t->wait_state($txid, 'paid');
+	like($t->sql("select outcome || ' ' || excerpt $first order by started_at limit 1"), qr/^unknown the bank's number/, "transfer ($service), the number of another payout: in doubt");
+	isnt($t->sql("select bank_reference_no from payout.payout where txid = '$txid'"), $given, "transfer ($service), the number of another payout: not taken");
+	is($t->times_paid($txid), 1, "transfer ($service), the number of another payout: paid once");
 }
 
 # ---- A member that stands twice
@@ -208,6 +227,20 @@ for my $case ([ 'a success of a transfer', 16, 'responseCode', responseCode => '
 	$t->wait_sql("select account_check = 'matched' from payout.payout where txid = '$txid'");
 }
 
+# The account is mandatory in a success.
+for my $case ([ 'no account', 16, undef ], [ 'no account at our own bank', 15, undef ], [ 'an empty account', 16, '' ], [ 'an account that is null', 15, JSON::PP::null ])
+{
+	my ($name, $service, $account) = @$case;
+	lie($service => [ undef, { beneficiaryAccountNo => $account } ]);
+	my $txid = $t->register(@{ $bank{$service} });
+	my $attempts = "from payout.attempt where txid = '$txid' and outcome is not null";
+	$t->wait_sql("select count(*) > 1 $attempts");
+	is($t->sql("select account_check from payout.payout where txid = '$txid'"), 'unavailable', "account inquiry, $name: no word");
+	like($t->sql("select outcome || ' ' || excerpt $attempts order by started_at limit 1"), qr/^unknown the answer has no beneficiaryAccountNo/, "account inquiry, $name: the excerpt says what is missing");
+	lie();
+	$t->wait_sql("select account_check = 'matched' from payout.payout where txid = '$txid'");
+}
+
 # ---- Status inquiries: what does not fit neither ends the doubt nor counts as "not found"
 $t->fault(service => '18', kind => 'reset_before', count => 1);
 lie(36 => [ 500, {} ]);
@@ -233,32 +266,106 @@ for my $case ([ 'service 18', 'responseCode', responseCode => '2001800' ], [ 'se
 	is($t->state($lost) . ' ' . ($t->sql($sent) - $orders), 'suspect 0', "status inquiry, $name: still in doubt, and not sent again");
 	$t->wait_sql("select outcome = 'unknown' and excerpt like '$member does not fit%' from payout.attempt where lane = 'check' and outcome is not null order by started_at desc limit 1");
 }
-# That another sending of it came to nothing says that the one asked for is not known: alone it moves nothing, and within the
-# grace nothing is sent again.
-$t->sql(q(select payout.alter_channel('BANK1', '{"not_found_grace_s": 3600}')));
-my $still = $t->sql($sent);
-for my $case ([ 'failed, of another sending', originalExternalId => '1', latestTransactionStatus => '06' ], [ 'refunded, of another sending', originalExternalId => '1', latestTransactionStatus => '04' ],
-	[ 'canceled, of another service', serviceCode => '17', latestTransactionStatus => '05' ], [ 'failed, of another service and sending', serviceCode => '20', originalExternalId => '1', latestTransactionStatus => '06' ],
-	[ 'not found, of another sending', originalExternalId => '1', latestTransactionStatus => '07' ])
+# So it is with whatever identifies a transfer, and whatever is said of it.
+my ($others, $others_external, $others_number) = split /\|/, $t->sql("select p.txid, a.external_id, p.bank_reference_no from payout.payout p join payout.attempt a using (channel_id, batch_id)
+	where p.state = 'paid' and p.bank_reference_no is not null and a.outcome = 'yes' limit 1");
+my @misnamed = ([ 'the external id of another payout', 'originalExternalId does not fit', originalExternalId => $others_external ],
+	[ 'the external id of another payout and nothing of ours', 'originalExternalId does not fit', originalExternalId => $others_external, originalPartnerReferenceNo => undef ],
+	[ 'an external id of nobody', 'originalExternalId does not fit', originalExternalId => '1' ], [ 'an external id that is a list', 'originalExternalId does not fit', originalExternalId => [$external] ],
+	[ 'all of another payout', 'originalPartnerReferenceNo does not fit', originalPartnerReferenceNo => $others, originalExternalId => $others_external, originalReferenceNo => $others_number ],
+	(map { [ "service $_", 'serviceCode does not fit', serviceCode => $_ ] } qw(17 20 36)),
+	[ 'the number of another payout', "the bank''s number in the answer is of another", originalReferenceNo => $others_number ],
+	[ 'the number of another payout and nothing of ours', "the bank''s number in the answer is of another", originalReferenceNo => $others_number, originalPartnerReferenceNo => undef, originalExternalId => undef ]);
+for my $status (qw(00 03 04 05 06 07 404))
 {
-	my ($name, %members) = @$case;
-	lie(36 => [ 200, { '=' => JSON::PP::encode_json({ %mine, %members }) } ]);
+	for my $case (@misnamed)
+	{
+		my ($name, $why, %members) = @$case;
+		my %answer = (%mine, $status eq '404' ? (responseCode => '4043601', latestTransactionStatus => undef) : (latestTransactionStatus => $status), %members);
+		delete @answer{ grep { !defined $answer{$_} } keys %answer };
+		$why = 'the answer does not name what it denies' if $name =~ /number.*nothing/ && $status =~ /^0[456]$/;
+		lie(36 => [ $status eq '404' ? 404 : 200, { '=' => JSON::PP::encode_json(\%answer) } ]);
+		my $asked = $t->sql("select count(*) from payout.attempt where lane = 'check'");
+		$t->wait_sql("select count(*) >= $asked + 2 from payout.attempt where lane = 'check' and outcome is not null");
+		$t->wait_sql("select outcome || answer = 'unknownunknown' and excerpt like '$why%' from payout.attempt where lane = 'check' and outcome is not null order by started_at desc limit 1");
+		is($t->state($lost) . ' ' . ($t->sql($sent) - $orders), 'suspect 0', "status inquiry, $status with $name: no word");
+	}
+}
+# A number that comes with nothing of ours is not taken, and makes no later answer ours.
+my $numbered = sub {
+	my ($status, %members) = @_;
+	lie(36 => [ 200, { '=' => JSON::PP::encode_json({ responseCode => '2003600', originalReferenceNo => 'OF-SOMEBODY', latestTransactionStatus => $status, %members }) } ]);
 	my $asked = $t->sql("select count(*) from payout.attempt where lane = 'check'");
 	$t->wait_sql("select count(*) >= $asked + 2 from payout.attempt where lane = 'check' and outcome is not null");
-	$t->wait_sql("select outcome = 'yes' and answer = 'not_found' from payout.attempt where lane = 'check' and outcome is not null order by started_at desc limit 1");
-	is($t->state($lost) . ' ' . ($t->sql($sent) - $still), 'suspect 0', "status inquiry, $name: still in doubt, and not sent again");
-	is($t->sql("select string_agg(kind, ' ') from payout.transfer where txid = '$lost'"), 'deduct', "status inquiry, $name: no money moves");
-}
-# That another sending of it is being paid is true of the payout.
-lie(36 => [ 200, { '=' => JSON::PP::encode_json({ %mine, originalExternalId => '1', latestTransactionStatus => '03' }) } ]);
-$t->wait_sql("select outcome = 'yes' and answer = 'pending' from payout.attempt where lane = 'check' and outcome is not null order by started_at desc limit 1");
+	return $t->state($lost) . ' ' . $t->sql("select coalesce(bank_reference_no, 'none') from payout.payout where txid = '$lost'");
+};
+is($numbered->('03'), 'suspect none', 'a number that names nothing of ours is not taken');
+is($numbered->($_), 'suspect none', "a denial ($_) that names what was not taken is no word") for qw(04 05 06);
+is($numbered->('03', serviceCode => '18', beneficiaryAccountNo => '8800000001', amount => { value => '10000.00' }), 'suspect none', 'account, amount and service are nothing of ours alone');
 # Its amount written otherwise is its amount.
 lie(36 => [ 200, { '=' => JSON::PP::encode_json({ %mine, amount => { value => '10000' }, latestTransactionStatus => '03' }) } ]);
 $t->wait_sql("select outcome = 'yes' and answer = 'pending' from payout.attempt where lane = 'check' and outcome is not null order by started_at desc limit 1");
-$t->sql(q(select payout.alter_channel('BANK1', '{"not_found_grace_s": 0}')));
+is($numbered->('03', originalExternalId => $external), 'suspect OF-SOMEBODY', 'a number that comes with our external id is taken');
+$t->sql("update payout.payout set bank_reference_no = null where txid = '$lost'");
 lie();
 $t->wait_state($lost, 'paid');
 is($t->times_paid($lost), 1, 'when the bank says so itself, it is sent again and paid once');
+
+# ---- Of two sendings. The bank pays the first, whose answer is lost, and refuses the reference of the second.
+my $twice = checked(18);
+lie(18 => [ 500, { '=' => '{}' } ], 36 => [ 404, { '=' => '{"responseCode":"4043601"}' } ]);
+$t->approve($twice);
+$t->wait_for('two sendings', sub { $t->sendings($twice) =~ /^([2-9]|\d\d)/ });
+lie(36 => [ 500, {} ]);
+$t->wait_state($twice, 'suspect');
+my @external = split /\n/, $t->sql("select a.external_id from payout.attempt a join payout.payout p using (channel_id, batch_id) where p.txid = '$twice' order by a.started_at");
+my $answers = sub {
+	my ($status, %members) = @_;
+	my %answer = (responseCode => '2003600', originalPartnerReferenceNo => $twice, serviceCode => '18', latestTransactionStatus => $status, %members);
+	($answer{responseCode}, $status) = ('4043601', delete $answer{latestTransactionStatus}) if $status eq '404';
+	my $since = $t->sql('select clock_timestamp()');
+	lie(36 => [ $answer{responseCode} eq '4043601' ? 404 : 200, { '=' => JSON::PP::encode_json(\%answer) } ]);
+	my $asked = "from payout.attempt c where txid = '$twice' and lane = 'check' and started_at > '$since' and outcome is not null";
+	$t->wait_sql("select count(distinct asked_attempt_id) = " . @external . " and min(n) >= 2 from (select asked_attempt_id, count(*) over (partition by asked_attempt_id) as n $asked) c");
+	return $t->sql("select string_agg(distinct (a.started_at = (select min(d.started_at) from payout.attempt d where d.batch_id = a.batch_id))::text || ' ' || c.answer, ', ') from
+		(select asked_attempt_id, answer $asked) c join payout.attempt a on a.attempt_id = c.asked_attempt_id");
+};
+my $untouched = sub { my ($name) = @_; is(join(' ', $t->state($twice), $t->sendings($twice) =~ /^(\d+)/, $t->sql("select string_agg(kind, ' ') from payout.transfer where txid = '$twice'")), 'suspect ' . @external . ' deduct', "$name: in doubt, neither sent again nor refunded") };
+for my $denial (qw(04 05 06))
+{
+	like($answers->($denial, originalExternalId => $external[-1]), qr/true unknown/, "$denial of another sending is no word on the first");
+	$untouched->("$denial of one sending, whichever is asked for");
+	is($answers->($denial), 'false unknown, true unknown', "$denial of neither by name is no word on any");
+	$untouched->("$denial that names no sending");
+}
+like($answers->('07', originalExternalId => $external[-1]), qr/true unknown/, '"not found" (07) of another sending is no word on the first');
+$untouched->('"not found" (07) of one sending');
+like($answers->('404', originalExternalId => $external[-1]), qr/true unknown/, '"not found" (404) of another sending is no word on the first');
+$untouched->('"not found" (404) of one sending');
+is($answers->('03', originalExternalId => $external[0]), 'false pending, true pending', 'that one of its sendings is being paid is true of the payout');
+is($answers->('00', originalExternalId => $others_external), 'false unknown, true unknown', 'that one of another payout is paid is not');
+$untouched->('paid, of another payout');
+lie(36 => [ 200, { '=' => JSON::PP::encode_json({ responseCode => '2003600', originalExternalId => $external[0], serviceCode => '18', latestTransactionStatus => '00' }) } ]);
+$t->wait_state($twice, 'paid');
+lie();
+is($t->times_paid($twice), 1, 'that one of its sendings is paid is believed, by its external id alone');
+
+# ---- Refused for now, then taken in: the bank may speak of what it refused.
+my $taken = checked(18);
+lie(18 => [ 403, { '=' => '{"responseCode":"4031814"}' } ], 36 => [ 500, {} ]);
+$t->approve($taken);
+$t->wait_sql("select count(*) > 0 from payout.attempt join payout.payout p using (channel_id, batch_id) where p.txid = '$taken' and outcome = 'refused_for_now'");
+lie(18 => [ 202, { '=' => '{"responseCode":"2021800"}' } ], 36 => [ 500, {} ]);
+$t->wait_state($taken, 'processing');
+for my $denial (qw(04 05 06))
+{
+	lie(36 => [ 200, { '=' => JSON::PP::encode_json({ responseCode => '2003600', originalPartnerReferenceNo => $taken, latestTransactionStatus => $denial }) } ]);
+	my $asked = $t->sql("select count(*) from payout.attempt where lane = 'check'");
+	$t->wait_sql("select count(*) >= $asked + 3 from payout.attempt where lane = 'check' and outcome is not null");
+	is($t->state($taken), 'processing', "$denial that does not say whether it is of what was refused for now: no word");
+}
+lie();
+$t->wait_state($taken, 'paid');
 
 # ---- Tokens
 my $ms = 5000;

@@ -32,7 +32,9 @@ my %form = (
 	'chunks' => sub { my ($status, $body) = @_; headed('Transfer-Encoding: chunked', $status, '') . chunked($body) },
 	'chunks and a trailer' => sub { my ($status, $body) = @_; headed('Transfer-Encoding: Chunked', $status, '') . (chunked($body) =~ s/\r\n\z/X-Sum: 1\r\n\r\n/r) },
 	'until the end' => sub { headed('Connection: close', @_) },
-	'interim answers before it' => sub { "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nContent-Length: 5\r\nLink: a\r\n\r\n" . headed('Content-Length: %d', @_) },
+	'interim answers before it' => sub { "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: a\r\n\r\n" . headed('Content-Length: %d', @_) },
+	'chunks with extensions' => sub { my ($status, $body) = @_; headed('Transfer-Encoding: chunked', $status, '') . (chunked($body) =~ s/\r\n/ ;a=b\r\n/r) },
+	'an encoding that is none' => sub { headed("Content-Encoding: identity\nContent-Length: %d", @_) },
 	# in doubt
 	'two lengths' => sub { headed("Content-Length: 20\nContent-Length: %d", @_) },
 	'two equal lengths' => sub { headed("Content-Length: %d\nX-A: 1\ncontent-length: %d", @_) },
@@ -51,6 +53,15 @@ my %form = (
 	'a line before the status line' => sub { "\r\n" . headed('Content-Length: %d', @_) },
 	'a header before the status line' => sub { "Content-Length: 3\r\n" . headed('Content-Length: %d', @_) },
 	'two lengths behind an interim answer' => sub { "HTTP/1.1 100 Continue\r\n\r\n" . headed("Content-Length: %d\nContent-Length: %d", @_) },
+	'a length of an interim answer' => sub { my ($status, $body) = @_; "HTTP/1.1 100 Continue\r\nContent-Length: " . length($body) . "\r\n\r\n" . headed('Connection: close', $status, "$body") },
+	'no length of an interim answer' => sub { "HTTP/1.1 103 Hints\r\nContent-Length: 0\r\n\r\n" . headed('Content-Length: %d', @_) },
+	'chunks of an interim answer' => sub { "HTTP/1.1 103 Hints\r\nTransfer-Encoding: chunked\r\n\r\n" . headed('Content-Length: %d', @_) },
+	(map { my ($name, $wrong) = @$_; ("a chunk's size $name" => sub { my ($status, $body) = @_; headed('Transfer-Encoding: chunked', $status, '') . (chunked($body) =~ s/^(\w+)\r\n/$wrong->($1)/er) }) }
+		[ 'with a letter behind it', sub { "$_[0]g\r\n" } ], [ 'with another number behind it', sub { "$_[0] $_[0]\r\n" } ], [ 'with a sign', sub { "+$_[0]\r\n" } ], [ 'that ends in LF', sub { "$_[0]\n" } ]),
+	'a chunk that ends in LF' => sub { my ($status, $body) = @_; headed('Transfer-Encoding: chunked', $status, '') . (chunked($body) =~ s/\r\n0\r/\n0\r/r) },
+	'a length in the trailer' => sub { my ($status, $body) = @_; headed('Transfer-Encoding: chunked', $status, '') . (chunked($body) =~ s/\r\n\z/Content-Length: 1\r\n\r\n/r) },
+	'plain text that is called gzip' => sub { headed("Content-Encoding: gzip\nContent-Length: %d", @_) },
+	'two encodings of the content' => sub { headed("Content-Encoding: identity\ncontent-encoding: deflate\nContent-Length: %d", @_) },
 	# more comes behind it
 	'a second answer' => sub { headed('Content-Length: %d', @_) . $refusal },
 	'a refusal, then the answer' => sub { $refusal . headed('Content-Length: %d', @_) },
@@ -141,13 +152,13 @@ sub answered_so
 	return ($txid, $t->sql("select outcome || ' ' || coalesce(excerpt, '') $first order by started_at limit 1"));
 }
 
-for my $form ('LF alone', 'chunks', 'chunks and a trailer', 'until the end', 'interim answers before it')
+for my $form ('LF alone', 'chunks', 'chunks and a trailer', 'chunks with extensions', 'an encoding that is none', 'until the end', 'interim answers before it')
 {
 	my ($txid, $end) = answered_so($form);
 	like($end, qr/^yes/, "$form: believed");
 }
 my @behind = ('a second answer', 'a refusal, then the answer', 'a byte', 'a second answer behind chunks', 'a body behind none', 'what a length cuts off');
-my %is_plain = map { $_ => 1 } 'plain', 'LF alone', 'chunks', 'chunks and a trailer', 'until the end', 'interim answers before it', @behind;
+my %is_plain = map { $_ => 1 } 'plain', 'LF alone', 'chunks', 'chunks and a trailer', 'chunks with extensions', 'an encoding that is none', 'until the end', 'interim answers before it', @behind;
 for my $form (sort(grep { !$is_plain{$_} } keys %form), @behind)
 {
 	my ($txid, $end) = answered_so($form);

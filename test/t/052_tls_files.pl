@@ -39,7 +39,7 @@ my %pem = map { $_ => PayoutTest::slurp("$dir/$_.crt") . ($_ =~ /^(one|two|clien
 
 # Servers whose standard input and output are the connection's.
 my (%server, %answers);
-%answers = ('/access-token/b2b' => { responseCode => '2007300', accessToken => 'a-token', expiresIn => '900' }, '/account-inquiry-external' => { responseCode => '2001600', beneficiaryAccountName => 'BUDI SANTOSO' });
+%answers = ('/access-token/b2b' => { responseCode => '2007300', accessToken => 'a-token', expiresIn => '900' }, '/account-inquiry-external' => { responseCode => '2001600', beneficiaryAccountNo => '8800000001', beneficiaryAccountName => 'BUDI SANTOSO' });
 
 sub start_tls
 {
