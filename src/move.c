@@ -157,7 +157,7 @@ close_queues(Move *move)
 	Datum key[] = {payout_row_get(&move->new, MERCHANT_ID), payout_row_get(&move->new, TXID)};
 	TupleDesc desc;
 
-	for (int column = PAYOUT_QUEUES; column < PAYOUT_COLUMN_COUNT; column++)
+	for (int column = PAYOUT_OPEN_ENDS; column < PAYOUT_COLUMN_COUNT; column++)
 		if (!payout_row_is_null(&move->new, column))
 			payout_row_set_null(&move->new, column);
 	if (row_fetch("hold", "hold_pkey", 2, key, &desc) != NULL)
