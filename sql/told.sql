@@ -86,6 +86,32 @@ select test.inquire('TOLDG1', 'failed'), test.inquire('TOLDG2', 'paid');
 -- told of in flight, then refused: one is not refunded, two are not split
 select test.bulk('TOLDH', 1), test.bulk_notice((test.batch_of('TOLDH1')).batch_id, '2022100', 'TOLDH1'), test.refuse('TOLDH1'), test.state('TOLDH1'), test.inquire('TOLDH1', 'paid'), test.money('TOLDH1');
 select test.bulk('TOLDI', 2), test.bulk_notice((test.batch_of('TOLDI1')).batch_id, '2022100', 'TOLDI1'), test.refuse('TOLDI1'), test.state('TOLDI1', 'TOLDI2'), test.again('TOLDI1'), test.inquire('TOLDI1', 'paid'), test.inquire('TOLDI2', 'failed');
+-- an inquiry that is answered late, when the order was not found and goes again, is such a word too
+select payout.alter_channel('TOLCH', '{"mode": "single"}') is distinct from null as altered;
+select test.bulk('TOLDY', 3);
+select string_agg(test.answer('TOLDY' || i, 'unknown', 'unknown', 504, null)::text, ' ') from generate_series(1, 3) i;
+create function test.asks_twice(p_reference text) returns integer language plpgsql as $$
+begin
+	for i in 1 .. 2 loop
+		update payout.payout set status_due_at = '-infinity' where merchant_id = 'TOLDMERC01' and reference_no = p_reference;
+		perform test.ask('check', 'TOLCH', 1);
+	end loop;
+	return (select count(*) from payout.attempt a where a.txid = test.txid(p_reference) and a.outcome is null);
+end $$;
+create function test.answers(p_reference text, variadic p_statuses text[]) returns text language plpgsql as $$
+declare
+	a payout.attempt;
+begin
+	for i in 1 .. cardinality(p_statuses) loop
+		select * into strict a from payout.attempt q where q.txid = test.txid(p_reference) and q.outcome is null order by q.started_at desc limit 1;
+		perform payout.record_statuses(a.incarnation_id, array[a.channel_id], array[a.attempt_id], '{yes}', '{ok}', '{200}', '{2003600}', '{5}', '{null}', array[p_statuses[i]], '{BANKREF}');
+	end loop;
+	return test.state(p_reference);
+end $$;
+select string_agg(test.inquire('TOLDY' || i, 'not_found'), ' ') from generate_series(1, 3) i;
+select test.asks_twice('TOLDY' || i) from generate_series(1, 3) i;
+select test.answers('TOLDY1', 'not_found', 'pending'), test.answers('TOLDY2', 'not_found', 'failed'), test.answers('TOLDY3', 'not_found', 'unknown'), test.send('TOLCH', 100), test.state('TOLDY1', 'TOLDY2', 'TOLDY3');
+select payout.alter_channel('TOLCH', '{"mode": "bulk"}') is distinct from null as altered;
 -- another bulk's word is none
 select test.bulk('TOLDJ', 2), test.refuse('TOLDJ1'), test.bulk_notice(:'td', '2002100', 'TOLDJ1'), test.bulk_notice((test.batch_of('TOLDJ2')).batch_id, '2002100', 'TOLDJ1'), test.bulk_notice(null, '2002100', 'TOLDJ1'), test.again('TOLDJ1');
 select test.answer('TOLDJ1', 'yes', 'ok', 200, '2002000'), test.answer('TOLDJ2', 'yes', 'ok', 200, '2002000'), test.bulk_notice((test.batch_of('TOLDJ1')).batch_id, '2002100', 'TOLDJ1'), test.bulk_notice((test.batch_of('TOLDJ2')).batch_id, '4042111', 'TOLDJ2');

@@ -39,7 +39,7 @@ begin
 	left join lateral (
 		(select a.attempt_id, a.external_id, b.transaction_date from payout.attempt a
 		 where not tail and b.tries <= 1 and b.parent_batch_id is null and a.channel_id = b.channel_id and a.batch_id = b.batch_id
-		 order by a.outcome is null or a.outcome in ('unknown', 'yes') desc, a.started_at desc limit 1)
+		 order by a.outcome is null or a.outcome in ('unknown', 'yes') desc, a.outcome = 'not_sent', a.started_at desc limit 1)
 		union all
 		select s.attempt_id, s.external_id, s.transaction_date
 		from payout.sending_to_ask(b.channel_id, b.batch_id, d.txid, tail and payout.asks_first(d.registered_at)) s
@@ -195,6 +195,10 @@ begin
 		status_due_at = case when wanted <> u.state then null when is_notice then least(u.status_due_at, due_at) else due_at end
 	where u.merchant_id = p.merchant_id and u.txid = p.txid
 	returning * into p;
+	-- Asked before, and answered while it goes again: so the bank has it, as when a notice says so.
+	if p.state = 'dispatching' and not is_notice and p_status in ('pending', 'failed', 'canceled', 'refunded') then
+		update payout.batch q set told_at = clock_timestamp() where q.channel_id = p.channel_id and q.batch_id = p.batch_id;
+	end if;
 	-- What is recorded of an end changes with a history row only.
 	if is_new_reference then
 		p := payout.add_event(p, 'the bank''s number for it is ' || reference);

@@ -138,7 +138,7 @@ begin
 	limit 1;
 	if not found then
 		select a.attempt_id, a.external_id into attempt_id, external_id
-		from payout.attempt a where a.channel_id = p_channel_id and a.batch_id = p_batch_id order by a.started_at desc limit 1;
+		from payout.attempt a where a.channel_id = p_channel_id and a.batch_id = p_batch_id order by a.outcome = 'not_sent', a.started_at desc limit 1;
 	end if;
 end
 $$;
