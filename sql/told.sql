@@ -74,7 +74,6 @@ select payout.alter_channel('TOLCH', '{"reference_memory_s": 31536000}') is dist
 insert into payout.retry_policy (lane, base_ms, max_ms, tries_max) values ('dispatch', 1000, 1000, 1);
 select test.bulk('TOLDE', 2), test.answer('TOLDE1', 'refused_for_now', 'later', 429, '4292000'), (test.batch_of('TOLDE1')).state;
 select test.held_of('TOLDE1') is not null as held, test.bulk_notice((test.batch_of('TOLDE1')).batch_id, '2022100', 'TOLDE1');
-select state from payout.resolve('TOLDMERC01', test.txid('TOLDE1'), 'dispatch', 'it was but busy');
 select test.again('TOLDE1'), test.state('TOLDE1', 'TOLDE2'), test.inquire('TOLDE1', 'paid'), test.inquire('TOLDE2', 'failed'), test.asked_of('TOLDE2');
 select test.bulk('TOLDF', 2), test.bulk_notice((test.batch_of('TOLDF1')).batch_id, '2022100', 'TOLDF2'), test.answer('TOLDF1', 'refused_for_now', 'auth', 401, '4012000'), test.state('TOLDF1', 'TOLDF2'), test.again('TOLDF1'), test.inquire('TOLDF1', 'not_found'), test.inquire('TOLDF2', 'not_found'), test.inquire('TOLDF1', 'not_found'), test.inquire('TOLDF2', 'not_found'), test.again('TOLDF1');
 delete from payout.retry_policy where source = 'operator' and lane = 'dispatch';

@@ -179,7 +179,7 @@ begin atomic
 	select 'doubted', case when count(*) = 0 then 'ok' else 'warning' end,
 		case when count(*) = 0 then 'no end is in doubt'
 			else format('%s ends over %s are in doubt, the oldest for %s', count(*), sum(p.amount), payout.age_text(min(p.doubted_at), clock_timestamp())) end,
-		case when count(*) > 0 then 'The bank has contradicted the end and is asked until it answers; payout.resolve with the state that is right decides.' end
+		case when count(*) > 0 then 'They stand in payout.v_payout with doubted_at. The bank has contradicted the end and is asked until it answers; payout.resolve with the state that is right decides.' end
 	from payout.payout p where p.doubted_at is not null;
 end;
 comment on function payout.health_payout() is 'health: payouts that wait for a person';

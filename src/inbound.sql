@@ -316,9 +316,10 @@ begin
 		left(string_agg(j.n || ': ' || j.fault, ', ' order by j.n), 500)
 	into words, told, misfits
 	from judged j;
-	-- What the bank says of one of them, it says of what it has: remembered before it is believed, for whatever is sent later.
+	-- What the bank says of one of them, it says of what it has: remembered before it is believed, for whatever is sent later. What
+	-- waits to be sent again is asked for at once, also where a person was to release it.
 	if exists (select from unnest(words) w where w.status <> 'unknown') then
-		update payout.batch b set told_at = clock_timestamp() where b.channel_id = named.channel_id and b.batch_id = named.batch_id;
+		update payout.batch b set told_at = clock_timestamp(), due_at = case when b.state = 'open' then payout.clock() end where b.channel_id = named.channel_id and b.batch_id = named.batch_id;
 	end if;
 	perform payout.believe(words);
 	unknown_items := jsonb_array_length(p_notice -> 'bulkObject') - told;
