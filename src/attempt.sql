@@ -47,7 +47,7 @@ comment on column payout.batch.source_account_no is 'our account that is debited
 comment on column payout.batch.salt is 'what its orders are digested with, see payout.attempt.request_digest';
 comment on column payout.batch.was_unknown is 'an earlier sending may have arrived: a later refusal proves nothing';
 comment on column payout.batch.by_person is 'a person decided that it is sent again: however long the bank refuses a repeated reference';
-comment on column payout.batch.told_at is 'when a notice said last what became of a payout of it: so the bank has it, whatever it answered, and is asked for it before it is sent, split or refused';
+comment on column payout.batch.told_at is 'when the bank said last, by a notice or by a late answer to an inquiry, what became of a payout of it: so it has it, whatever it answered, and is asked before it is sent, split or refused';
 comment on column payout.batch.asked_since is 'when it last became unknown: what the bank was asked before proves nothing any more';
 
 create index batch_due on payout.batch (channel_id, due_at) where due_at is not null;

@@ -2,10 +2,11 @@
 -- whether a denial counts, and whether the order may be sent again.
 --
 -- A sending is a dispatch attempt of the payout's batch that has no outcome yet, or unknown, or yes. What was not sent is none,
--- nor is what the bank refused, unless the bank has told of that batch by a notice (batch.told_at): its own signed word that it
--- has an order outranks its refusal of it. What was split off a bulk was sent with the bulk as well, and so on upwards: all of
--- this stands in sendings_made, and nowhere else. Beside those that are recorded there may be one of which a lost tail has taken the record (lost_tail.sql):
--- its attempt_id is null, and the bank is asked for it by the TXID alone.
+-- nor is what the bank refused, unless it has told of that batch afterwards or meanwhile (batch.told_at): its own word that it
+-- has an order, by a signed notice or a late answer to an inquiry, outranks its refusal. What was split off a bulk was sent with
+-- the bulk as well, and so on upwards. All of this stands in sendings_made, and nowhere else. Beside those that are recorded
+-- there may be one of which a lost tail has taken the record (lost_tail.sql): its attempt_id is null, and the bank is asked for
+-- it by the TXID alone.
 --
 -- Invariants kept here:
 --   * Money moves by a denial only when it holds for every sending; so a denial of one of several waits for the others.
