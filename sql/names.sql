@@ -56,5 +56,5 @@ select what, test.enters(name) from (values ('letters', 'Budi'), ('other letters
 	('control sequence introducer', U&'Budi\009B31m'), ('first of C1', U&'\0080Budi'), ('escape', U&'Budi\001B'), ('delete', U&'Budi\007F'), ('blanks', '  '), ('no-break space', U&'\00A0'), ('byte order mark', U&'\FEFF'),
 	('zero width', U&'\200B\200C\200D'), ('ideographic space', U&'\3000 \2003'), ('direction', U&'\202E'), ('filler', U&'\3164'), ('tag', U&'\+0E0041'), ('soft hyphen', U&'\00AD'), ('dot', '.')) v (what, name);
 select test.sqlstate_of(format('select payout.alter_merchant(%L, %L)', 'NAMES00001', jsonb_build_object('name', v))) from unnest(array[U&'a\0085b', U&'\2028']) v;
-select test.sqlstate_of(format('select payout.alter_channel(%L, %L)', 'NAMECH', jsonb_build_object('client_id', v))) from unnest(array[U&'a\0085b', U&'\FEFF', 'plain']) v;
+select test.sqlstate_of(format('select payout.alter_channel(%L, %L)', 'NAMECH', jsonb_build_object('client_id', v, 'same_books', true))) from unnest(array[U&'a\0085b', U&'\FEFF', 'plain']) v;
 select check_name, detail from payout.verify() where merchant_id = 'NAMES00001';

@@ -109,6 +109,9 @@ insert into test.breaking values
 		insert into payout.attempt (channel_id, attempt_id, lane, service, merchant_id, txid, external_id, request_digest, incarnation_id, started_at, answer)
 		select 'VERCH', payout.new_id(), 'check', 36, 'VERIFY0001', test.txid('Z1'), '1', '', test.life(), a.started_at, 'failed' from payout.attempt a where a.batch_id = (test.payout('Z1')).batch_id$$),
 	(205, 'asking_first', $$insert into payout.lost_tail select p.registered_at, 1, 2, payout.new_id() from payout.payout p where p.reference_no = 'Z1'$$),
+	(206, 'asking_told', $$update payout.batch b set told_at = '-infinity' from payout.payout p where p.batch_id = b.batch_id and p.reference_no = 'Z1'$$),
+	(207, 'queue_doubt', $$update payout.payout set doubted_at = now() where reference_no = 'Z2'$$),
+	(208, 'queue_check', $$update payout.payout set doubted_at = now() where reference_no = 'Z1'$$),
 	(42, 'attempt_has_payout', $$update payout.attempt set txid = 'x', merchant_id = 'VERIFY0001' where channel_id = 'VERCH'$$),
 	(43, 'queue_validate', $$update payout.payout set check_due_at = null where reference_no = 'Z6'$$),
 	(44, 'queue_dispatch', $$update payout.payout set dispatch_due_at = null where reference_no = 'Z7'$$),

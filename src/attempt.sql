@@ -32,6 +32,7 @@ create table payout.batch (
 	was_unknown boolean not null default false,
 	by_person boolean not null default false,
 	asked_since timestamptz,
+	told_at timestamptz,
 	bank_batch_no text,
 	response_code text,
 	created_at timestamptz not null default clock_timestamp(),
@@ -46,6 +47,7 @@ comment on column payout.batch.source_account_no is 'our account that is debited
 comment on column payout.batch.salt is 'what its orders are digested with, see payout.attempt.request_digest';
 comment on column payout.batch.was_unknown is 'an earlier sending may have arrived: a later refusal proves nothing';
 comment on column payout.batch.by_person is 'a person decided that it is sent again: however long the bank refuses a repeated reference';
+comment on column payout.batch.told_at is 'when the bank said last, by a notice or by a late answer to an inquiry, what became of a payout of it: so it has it, whatever it answered, and is asked before it is sent, split or refused';
 comment on column payout.batch.asked_since is 'when it last became unknown: what the bank was asked before proves nothing any more';
 
 create index batch_due on payout.batch (channel_id, due_at) where due_at is not null;
@@ -298,7 +300,7 @@ begin
 		and state in ('registered', 'scheduled', 'approved');
 	else
 		update payout.payout set status_due_at = payout.clock()
-		where merchant_id = a.merchant_id and txid = a.txid and state in ('processing', 'suspect', 'paid');
+		where merchant_id = a.merchant_id and txid = a.txid and (state in ('processing', 'suspect', 'paid') or doubted_at is not null);
 	end if;
 end
 $$;

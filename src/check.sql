@@ -2,6 +2,10 @@
 --
 -- A positive answer is proof and is believed at once. A negative one is believed only when it holds for every sending that
 -- may have been booked (sending.sql). Each of them is asked for by its own external id, in turn.
+--
+-- An end that the bank contradicts without disproving it is in doubt (payout.doubted_at): a denial of what is paid that does not
+-- hold for every sending, a word that what failed is under way, an answer to an order against the notice of it. The doubt stays,
+-- and the bank is asked, until it has said a word that answers it (is_answered), or a person decides.
 
 create type payout.check_work as (
 	channel_id text, merchant_id text, txid text, service integer, external_id text, transaction_date timestamptz,
@@ -33,16 +37,16 @@ begin
 	from due d,
 	lateral (select q.* from payout.batch q where q.channel_id = p_channel_id and q.batch_id = d.batch_id limit 1) b
 	left join lateral (
-		(select a.attempt_id, a.external_id from payout.attempt a
-		 where not tail and b.tries <= 1 and a.channel_id = b.channel_id and a.batch_id = b.batch_id
-		 order by a.outcome is null or a.outcome in ('unknown', 'yes') desc, a.started_at desc limit 1)
+		(select a.attempt_id, a.external_id, b.transaction_date from payout.attempt a
+		 where not tail and b.tries <= 1 and b.parent_batch_id is null and a.channel_id = b.channel_id and a.batch_id = b.batch_id
+		 order by a.outcome is null or a.outcome in ('unknown', 'yes') desc, a.outcome = 'not_sent', a.started_at desc limit 1)
 		union all
-		select s.attempt_id, s.external_id
+		select s.attempt_id, s.external_id, s.transaction_date
 		from payout.sending_to_ask(b.channel_id, b.batch_id, d.txid, tail and payout.asks_first(d.registered_at)) s
-		where tail or b.tries > 1) a on true
+		where tail or b.tries > 1 or b.parent_batch_id is not null) a on true
 	where p.ctid = d.place
 	returning p.channel_id, p.merchant_id, p.txid, b.service::integer, a.external_id,
-		b.transaction_date, p.bank_reference_no, p.amount, p.account_no, p.wire_code, p.content_salt, a.attempt_id, b.source_account_no,
+		coalesce(a.transaction_date, b.transaction_date), p.bank_reference_no, p.amount, p.account_no, p.wire_code, p.content_salt, a.attempt_id, b.source_account_no,
 		case when tail or b.tries > 1 or b.parent_batch_id is not null then payout.external_ids(b.channel_id, b.batch_id) end;
 end
 $$;
@@ -90,7 +94,7 @@ begin
 	-- What was claimed and never started (reserve.c).
 	update payout.payout p set status_due_at = payout.clock()
 	from unnest(ended) e
-	where e.class is null and p.merchant_id = e.merchant_id and p.txid = e.txid and p.state in ('processing', 'suspect', 'paid');
+	where e.class is null and p.merchant_id = e.merchant_id and p.txid = e.txid and (p.state in ('processing', 'suspect', 'paid') or p.doubted_at is not null);
 	return coalesce(cardinality(ended), 0);
 end
 $$;
@@ -136,6 +140,33 @@ end
 $$;
 comment on function payout.believe(payout.bank_word[]) is 'moves payouts by what the bank says of them';
 
+-- What the bank said of an end is doubted: recorded, and asked for until it is answered, or a person decides.
+create function payout.doubt_end(p payout.payout, p_reason text) returns payout.payout
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	update payout.payout u set doubted_at = clock_timestamp(), status_tries = 0, not_found = 0, status_due_at = payout.clock()
+	where u.merchant_id = p.merchant_id and u.txid = p.txid and u.state = p.state
+	returning * into p;
+	return payout.add_event(p, left('in doubt: ' || p_reason, 300));
+end
+$$;
+comment on function payout.doubt_end(payout.payout, text) is 'the bank has contradicted the end of a payout, though it has not disproved it: it is asked for';
+
+create function payout.end_doubt(p payout.payout, p_reason text) returns payout.payout
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	delete from payout.hold h where h.merchant_id = p.merchant_id and h.txid = p.txid and h.lane = 'check';
+	update payout.payout u set doubted_at = null, status_due_at = null where u.merchant_id = p.merchant_id and u.txid = p.txid
+	returning * into p;
+	return payout.add_event(p, left('no longer in doubt: ' || p_reason, 300));
+end
+$$;
+comment on function payout.end_doubt(payout.payout, text) is 'the end of a payout stands: the bank has said so, or a person';
+
 -- Believes the bank: one word of payout.bank_word. Answers with the payout as it then is. The caller has locked it.
 create function payout.apply_status(p payout.payout, p_status text, p_asked_attempt_id uuid, p_asked_at timestamptz,
 									p_response_code text, p_bank_reference_no text, p_reason text)
@@ -144,29 +175,35 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+	is_notice boolean := p_asked_at is null;
 	is_denial boolean := p_status in ('failed', 'canceled', 'refunded') and p.state in ('dispatching', 'processing', 'suspect', 'paid');
 	counts boolean := is_denial and payout.denial_counts(p, p_asked_attempt_id, p_asked_at);
 	wanted text := case
 		when p_status = 'paid' and p.state in ('dispatching', 'processing', 'suspect') then 'paid'
 		when p_status = 'paid' and p.state in ('failed', 'returned') then 'disputed'
 		when counts and p.state <> 'paid' then 'failed'
-		when p_status = 'refunded' and p.state = 'paid' and (counts or p_asked_at is null) then 'returned'
+		when p_status = 'refunded' and p.state = 'paid' and (counts or is_notice) then 'returned'
 		when counts then 'disputed'
 		else p.state end;
 	is_open boolean := wanted = p.state and p.state in ('processing', 'suspect');
-	is_doubted boolean := wanted = p.state and p.state <> 'dispatching' and ((is_denial and not counts) or (p_status = 'not_found' and payout.is_half_denied(p)));
+	-- It contradicts the end and does not disprove it. Of what is open, it says too little.
+	is_contrary boolean := wanted = p.state and case when p.state in ('failed', 'returned') then p_status = 'pending' else is_denial and p.state <> 'dispatching' end;
+	is_answered boolean := wanted = p.state and not is_contrary and payout.is_answered(p, p_status, p_asked_at);
+	is_doubted boolean := wanted = p.state and not is_open and (is_contrary or (p.doubted_at is not null and not is_answered));
 	was_ended boolean := p.final_at is not null or p.disputed_at is not null;
-	-- A notice that says too little begins the asking anew.
-	tries integer := case when is_doubted and p_asked_at is null then 0 else p.status_tries + 1 end;
+	-- A notice that contradicts begins the asking anew; one that says nothing must not put it off.
+	tries integer := case when not is_notice then p.status_tries + 1 when is_contrary then 0 else p.status_tries end;
+	due_at timestamptz := case when is_open or is_doubted then payout.clock() + case when tries < payout.count_sendings(p) then '0' else payout.backoff('check', tries) end end;
 	reference text := case when payout.is_text(p_bank_reference_no, 1, 64, 'visible') then p_bank_reference_no end;
 	is_new_reference boolean := was_ended and p.bank_reference_no is null and reference is not null;
+	was_doubted boolean := p.doubted_at is not null;
 	misses integer := p.not_found;
 	b payout.batch;
 begin
-	if is_open then
+	if is_open or is_doubted then
 		select * into strict b from payout.batch q where q.channel_id = p.channel_id and q.batch_id = p.batch_id;
 		misses := case p_status when 'not_found' then misses + (coalesce(p_asked_at > b.asked_since, true))::integer when 'unknown' then misses else 0 end;
-		if payout.clock() > b.sent_at + payout.channel_interval(p.channel_id, 'status_window_days') then
+		if payout.clock() > greatest(b.sent_at, p.doubted_at) + payout.channel_interval(p.channel_id, 'status_window_days') then
 			perform payout.hold_payout(p.merchant_id, p.txid, 'check', 'the bank answers no more inquiries for it; last: ' || p_reason);
 		end if;
 	end if;
@@ -178,14 +215,22 @@ begin
 		status_checked_at = clock_timestamp(),
 		status_tries = tries,
 		not_found = misses,
-		status_due_at = case
-			when (is_open or is_doubted) and tries < payout.count_sendings(p) then payout.clock()
-			when is_open or (is_doubted and payout.is_left_to_ask(p, p_asked_at)) then payout.clock() + payout.backoff('check', tries) end
+		doubted_at = case when not is_doubted then null when is_contrary and is_notice then clock_timestamp() else coalesce(u.doubted_at, p_asked_at) end,
+		status_due_at = case when wanted <> u.state then null when is_notice then least(u.status_due_at, due_at) else due_at end
 	where u.merchant_id = p.merchant_id and u.txid = p.txid
 	returning * into p;
+	-- Asked before, and answered while it goes again: so the bank has it, as when a notice says so.
+	if p.state = 'dispatching' and not is_notice and p_status in ('pending', 'failed', 'canceled', 'refunded') then
+		update payout.batch q set told_at = clock_timestamp() where q.channel_id = p.channel_id and q.batch_id = p.batch_id;
+	end if;
 	-- What is recorded of an end changes with a history row only.
 	if is_new_reference then
 		p := payout.add_event(p, 'the bank''s number for it is ' || reference);
+	end if;
+	if is_doubted and not was_doubted then
+		p := payout.add_event(p, left('in doubt: ' || p_reason, 300));
+	elsif is_answered then
+		p := payout.end_doubt(p, p_reason);
 	end if;
 	if is_open and p_status = 'not_found' and p.state = 'suspect' and payout.resend_if_lost(p.channel_id, p.batch_id) then
 		select * into strict p from payout.payout u where u.merchant_id = p.merchant_id and u.txid = p.txid;
@@ -208,7 +253,7 @@ declare
 	p payout.payout := payout.find_payout(p_merchant_id, p_txid, true);
 	earliest timestamptz;
 begin
-	if p.kind = 'disbursement' and p.state in ('processing', 'suspect', 'paid') then
+	if p.kind = 'disbursement' and (p.state in ('processing', 'suspect', 'paid') or p.doubted_at is not null) then
 		earliest := (select b.sent_at from payout.batch b where b.channel_id = p.channel_id and b.batch_id = p.batch_id)
 			+ payout.channel_interval(p.channel_id, 'status_delay_s');
 		update payout.payout u

@@ -170,7 +170,10 @@ begin
 			select from payout.payout p
 			where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state = 'dispatching'
 			for no key update skip locked) m;
-		if payout.is_batch_held(b.channel_id, b.batch_id) then
+		-- Asked when no member can be told of any more until this is committed.
+		if payout.told_at(b) > coalesce(b.asked_since, '-infinity') then
+			perform payout.doubt_batch(b.channel_id, b.batch_id, b.response_code, 'the bank has told of it: it is asked before it is sent', payout.clock());
+		elsif payout.is_batch_held(b.channel_id, b.batch_id) then
 			-- It waits for a person without a moment, as in hold_batch.
 			update payout.batch q set due_at = null where q.channel_id = b.channel_id and q.batch_id = b.batch_id;
 		elsif payout.is_too_late(b) then
@@ -231,6 +234,7 @@ declare
 	answers text[];
 	waits boolean[];
 	steps payout.step[];
+	denied payout.payout[];
 	started timestamptz := payout.clock();
 begin
 	-- A success with the number of another payout may be the answer to that one's order.
@@ -258,12 +262,16 @@ begin
 		returning b.channel_id, b.batch_id, b.service, l.response_code, l.answer, l.wait)
 	select array_agg(row(p.merchant_id, p.txid, 'dispatching', case when a.wait or a.service = 20 then 'processing' else 'paid' end, null,
 		case when a.service <> 20 and payout.is_text(a.answer, 1, 64, 'visible') then a.answer end, a.response_code, null, started + payout.option_interval(c.options, 'status_delay_s'), false)::payout.step)
-	into steps
+			filter (where p.state = 'dispatching'),
+		array_agg(p.failed order by p.txid) filter (where p.state = 'failed')
+	into steps, denied
 	from accepted a
 	join payout.channel c on c.channel_id = a.channel_id,
-	lateral (select q.* from payout.payout q
-			 where q.channel_id = a.channel_id and q.batch_id = a.batch_id and q.state = 'dispatching' offset 0) p;
+	lateral (select q.merchant_id, q.txid, q.state, case when q.state = 'failed' then q end as failed from payout.payout q
+			 where q.channel_id = a.channel_id and q.batch_id = a.batch_id and q.state in ('dispatching', 'failed') offset 0) p;
 	perform payout.move_set(steps);
+	-- A notice said that it failed, and overtook this answer.
+	perform payout.doubt_end(p, 'the bank accepted it') from unnest(denied) p;
 	foreach e in array coalesce(ended, '{}') loop
 		if e.outcome <> 'yes' then
 			perform payout.apply_transfer(e.channel_id, e.batch_id, e.outcome, e.class, e.response_code, e.excerpt);
@@ -275,6 +283,8 @@ $$;
 comment on function payout.record_transfers(uuid, text[], uuid[], text[], text[], integer[], text[], integer[], text[], text[], boolean[]) is
 'worker: writes what became of batches, and moves their members accordingly; the count of those that are this life''s';
 
+-- What the bank has told of already it has, and so has a batch of which it knows a member: a refusal contradicts that, and
+-- proves nothing. What is settled of it is looked into.
 create function payout.apply_transfer(p_channel_id text, p_batch_id uuid, p_outcome text, p_class text, p_response_code text, p_excerpt text)
 returns void
 language plpgsql
@@ -284,39 +294,45 @@ declare
 	b payout.batch;
 	started timestamptz := payout.clock();
 	retry_at timestamptz;
-	outcome text := p_outcome;
+	is_known boolean;
 begin
 	select * into strict b from payout.batch where channel_id = p_channel_id and batch_id = p_batch_id for no key update;
 	update payout.batch set response_code = p_response_code where channel_id = p_channel_id and batch_id = b.batch_id;
-	-- A bulk of which the bank has said anything already it has: it contradicts itself.
-	if outcome = 'no' and (b.was_unknown or (b.item_count > 1 and exists (
-		select from payout.payout p where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state <> 'dispatching'))) then
-		outcome := 'unknown';
+	if b.parent_batch_id is not null then
+		-- A notice of the bulk that it was split off locks its members, but not this batch.
+		perform from payout.payout p where p.channel_id = b.channel_id and p.batch_id = b.batch_id order by p.txid for no key update;
+	end if;
+	is_known := payout.told_at(b) is not null or exists (
+		select from payout.payout p where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state <> 'dispatching');
+	if p_outcome = 'refused_for_now' or p_outcome = 'not_sent' then
+		retry_at := case when p_class = 'auth' and b.tries = 1 then started else started + payout.backoff('dispatch', b.tries) end;
+	end if;
+	if p_outcome = 'refused_for_now' then
+		perform payout.refuse_for_now(p_channel_id, p_class, p_response_code, p_excerpt, retry_at);
 	end if;
 	if p_class is null then
 		-- It was claimed and did not leave (gate.c): as if it had not been claimed. It has been due since it was claimed first.
-		-- Where a notice has settled a member meanwhile, ask_instead finds it.
 		update payout.batch set state = 'open', due_at = case when b.tries = 1 then b.created_at else b.sent_at end, tries = b.tries - 1
 		where channel_id = p_channel_id and batch_id = b.batch_id;
-	elsif outcome in ('refused_for_now', 'not_sent') then
-		retry_at := case when p_class = 'auth' and b.tries = 1 then started else started + payout.backoff('dispatch', b.tries) end;
-		if outcome = 'refused_for_now' then
-			perform payout.refuse_for_now(p_channel_id, p_class, p_response_code, p_excerpt, retry_at);
+	end if;
+	if p_outcome = 'unknown' or b.was_unknown or is_known then
+		-- What the bank said before this sending was old by then: whatever became of it, the bank is asked anew.
+		perform payout.doubt_batch(p_channel_id, b.batch_id, p_response_code, coalesce(p_excerpt, 'no trustworthy answer'),
+			started + payout.channel_interval(p_channel_id, 'status_delay_s'));
+		if p_outcome in ('no', 'refused_for_now') and not b.was_unknown then
+			perform payout.doubt_end(p, concat_ws(' ', 'the bank refused it:', p_response_code, left(p_excerpt, 200)))
+			from payout.payout p where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state = 'paid' order by p.txid;
 		end if;
+	elsif p_class is not null and p_outcome in ('refused_for_now', 'not_sent') then
 		perform payout.retry_batch(b, retry_at, p_excerpt);
-	elsif outcome = 'no' and b.item_count > 1 then
+	elsif p_outcome = 'no' and b.item_count > 1 then
 		perform payout.split_batch(b);
-	elsif outcome = 'no' then
+	elsif p_outcome = 'no' then
 		update payout.batch set state = 'refused', closed_at = clock_timestamp()
 		where channel_id = p_channel_id and batch_id = b.batch_id;
 		update payout.payout p
 		set state = 'failed', response_code = p_response_code, reason = concat_ws(' ', 'the bank refused:', p_response_code, left(p_excerpt, 200))
 		where p.channel_id = p_channel_id and p.batch_id = b.batch_id and p.state = 'dispatching';
-	end if;
-	-- What the bank said before this sending was old by then: whatever became of it, the bank is asked anew.
-	if outcome = 'unknown' or (b.was_unknown and outcome in ('refused_for_now', 'not_sent')) then
-		perform payout.doubt_batch(p_channel_id, b.batch_id, p_response_code, coalesce(p_excerpt, 'no trustworthy answer'),
-			started + payout.channel_interval(p_channel_id, 'status_delay_s'));
 	end if;
 end
 $$;
@@ -329,7 +345,7 @@ as $$
 declare
 	tries_max integer := (select r.tries_max from payout.retry_policy r where r.lane = 'dispatch' order by r.source = 'operator' desc limit 1);
 begin
-	if b.tries >= tries_max and not b.was_unknown then
+	if b.tries >= tries_max then
 		perform payout.hold_batch(b.channel_id, b.batch_id::text, concat_ws(' ', 'sending was tried', b.tries, 'times:', p_reason));
 	else
 		update payout.batch set state = 'open', due_at = p_due_at where channel_id = b.channel_id and batch_id = b.batch_id;

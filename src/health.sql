@@ -174,9 +174,41 @@ begin atomic
 	select 'disputed', case when count(*) = 0 then 'ok' else 'warning' end,
 		case when count(*) = 0 then 'no payout is disputed' else format('%s disputed over %s', count(*), sum(p.amount)) end,
 		case when count(*) > 0 then 'The bank or store contradicted an end; decide each with payout.resolve.' end
-	from payout.payout p where p.disputed_at is not null;
+	from payout.payout p where p.disputed_at is not null
+	union all
+	select 'doubted', case when count(*) = 0 then 'ok' else 'warning' end,
+		case when count(*) = 0 then 'no end is in doubt'
+			else format('%s ends over %s are in doubt, the oldest for %s', count(*), sum(p.amount), payout.age_text(min(p.doubted_at), clock_timestamp())) end,
+		case when count(*) > 0 then 'They stand in payout.v_payout with doubted_at. The bank has contradicted the end and is asked until it answers; payout.resolve with the state that is right decides.' end
+	from payout.payout p where p.doubted_at is not null;
 end;
 comment on function payout.health_payout() is 'health: payouts that wait for a person';
+
+-- What the bank accepted and, for an hour, says nothing of that fits, however often it is asked. Counted are those that wait for the
+-- next inquiry, up to a bound.
+create function payout.health_unanswered() returns payout.health_check
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+	payouts bigint;
+begin
+	select count(*) into payouts
+	from (select p.merchant_id, p.txid, p.channel_id, p.batch_id from payout.payout p
+		  where p.status_due_at is not null and p.state = 'processing' and p.status_tries >= 3 limit 10000) p,
+	lateral (select from payout.batch b
+			 where b.channel_id = p.channel_id and b.batch_id = p.batch_id and b.sent_at < payout.clock() - interval '1 hour' offset 0) b
+	where not exists (select from payout.attempt c
+					  where c.txid = p.txid and c.merchant_id = p.merchant_id and c.lane = 'check' and c.answer <> 'unknown'
+					  and c.started_at > clock_timestamp() - interval '1 hour');
+	return row('unanswered', case when payouts = 0 then 'ok' else 'warning' end,
+		case when payouts = 0 then 'the bank answers inquiries for what it accepted'
+			else format('%s accepted over an hour ago, and no inquiry was answered in the last hour', payouts) end,
+		case when payouts > 0 then 'payout.attempt says what the answers lacked; ask the bank with the TXID, and decide with payout.resolve.' end)::payout.health_check;
+end
+$$;
+comment on function payout.health_unanswered() is 'health: accepted payouts of which the bank, asked again and again, says nothing that fits';
 
 -- Lateness, by the worker's own reading of what is due, so without what is paused, at rest or set aside.
 create function payout.health_lane() returns setof payout.health_check
@@ -378,8 +410,8 @@ declare
 	payouts bigint;
 begin
 	if not pg_is_in_recovery() and payout.lacks_tail(payout.last_life(), payout.timeline()) then
-		return row('lost_tail', 'warning', 'no worker has begun since this server, or database, took over from another one',
-			'What was ordered before is asked for before it is sent, from the worker''s first turn on: see Failover in the README.')::payout.health_check;
+		return row('lost_tail', 'warning', 'no worker has begun since this server, or database, took over',
+			'What was ordered before is asked for before it is sent, as soon as the worker turns: see Failover in the README.')::payout.health_check;
 	end if;
 	if since is null then
 		return row('lost_tail', 'ok', 'no promotion or restore has lost a record of what was sent', null)::payout.health_check;
@@ -431,6 +463,7 @@ begin atomic
 	union all select * from payout.health_worker()
 	union all select * from payout.health_channel()
 	union all select * from payout.health_payout()
+	union all select * from payout.health_unanswered()
 	union all select * from payout.health_lane()
 	union all select * from payout.health_lost_tail()
 	union all select * from payout.health_lost_tail_cash()

@@ -225,42 +225,56 @@ end
 $$;
 comment on function payout.notice_status(jsonb) is 'paid, failed, pending or unknown: what an item of a notice says of its payout; contradiction where its members cannot all be true';
 
--- Reference, batch and account must be ours, and whatever else an item or the notice names of what was ordered; its code is of
--- the bulk (20), the notice (21), or of no service (00), as in the standard's sample. An empty text names nothing, but is no
--- amount. What a bank masks or pads is not the same.
+-- Reference, batch and account must be ours (the batch that carries it, or a bulk that this was split off), and whatever else an
+-- item or the notice names of what was ordered; its code is of the bulk (20), the notice (21), or of no service (00), as in the
+-- standard's sample. An empty text names nothing, but is no amount. What a bank masks or pads is not the same.
+-- One expression, without a query: it is asked for each item.
 create function payout.notice_misfit(p payout.payout, b payout.batch, p_channel_id text, p_notice jsonb, p_item jsonb) returns text
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
 	amount jsonb := nullif(p_item -> 'amount', 'null');
-	misfit text;
+	batch_id text := b.batch_id::text;
 begin
-	misfit := case
+	return case
 		when p.txid is null then 'originalPartnerReferenceNo'
-		when p.channel_id is distinct from p_channel_id or p.batch_id::text is distinct from lower((p_notice ->> 'partnerBulkId') collate "C")
-			then 'partnerBulkId'
+		when p.channel_id is distinct from p_channel_id or batch_id is null then 'partnerBulkId'
 		when p_item ->> 'responseCode' !~ '^[0-9]{3}(00|20|21)[0-9]{2}$' then 'responseCode'
 		when p_item ->> 'beneficiaryAccountNo' is distinct from p.account_no then 'beneficiaryAccountNo'
 		when jsonb_typeof(amount) <> 'object' then 'amount'
 		when not payout.snap_same_amount(amount ->> 'value', p.amount::text) then 'amount.value'
-		when nullif(amount ->> 'currency', '') <> p.currency then 'amount.currency' end;
-	if misfit is not null or p.txid is null then
-		return misfit;
-	end if;
-	return (
-		select w.name
-		from (values
-			(1, 'currency', p.currency, true), (2, 'partnerBulkId', b.batch_id::text, true), (3, 'bulkId', b.bank_batch_no, true),
-			(4, 'sourceAccountNo', b.source_account_no, true), (5, 'sourceAccount', b.source_account_no, true),
-			(6, 'partnerReferenceNo', p.txid, false), (7, 'originalReferenceNo', p.bank_reference_no, false), (8, 'referenceNo', p.bank_reference_no, false),
-			(9, 'beneficiaryBankCode', p.wire_code, false), (10, 'bankCode', p.wire_code, false)) w (n, name, ours, is_of_bulk),
-		lateral (values (p_item, true), (p_notice, w.is_of_bulk)) told (members, counts)
-		where told.counts and nullif(case w.name when 'partnerBulkId' then lower((told.members ->> w.name) collate "C") else told.members ->> w.name end, '') <> w.ours
-		order by w.n limit 1);
+		when nullif(amount ->> 'currency', '') <> p.currency then 'amount.currency'
+		when nullif(p_item ->> 'currency', '') <> p.currency or nullif(p_notice ->> 'currency', '') <> p.currency then 'currency'
+		when nullif(lower((p_item ->> 'partnerBulkId') collate "C"), '') <> batch_id or nullif(lower((p_notice ->> 'partnerBulkId') collate "C"), '') <> batch_id then 'partnerBulkId'
+		when nullif(p_item ->> 'bulkId', '') <> b.bank_batch_no or nullif(p_notice ->> 'bulkId', '') <> b.bank_batch_no then 'bulkId'
+		when nullif(p_item ->> 'sourceAccountNo', '') <> b.source_account_no or nullif(p_notice ->> 'sourceAccountNo', '') <> b.source_account_no then 'sourceAccountNo'
+		when nullif(p_item ->> 'sourceAccount', '') <> b.source_account_no or nullif(p_notice ->> 'sourceAccount', '') <> b.source_account_no then 'sourceAccount'
+		when nullif(p_item ->> 'partnerReferenceNo', '') <> p.txid then 'partnerReferenceNo'
+		when nullif(p_item ->> 'originalReferenceNo', '') <> p.bank_reference_no then 'originalReferenceNo'
+		when nullif(p_item ->> 'referenceNo', '') <> p.bank_reference_no then 'referenceNo'
+		when nullif(p_item ->> 'beneficiaryBankCode', '') <> p.wire_code then 'beneficiaryBankCode'
+		when nullif(p_item ->> 'bankCode', '') <> p.wire_code then 'bankCode' end;
 end
 $$;
-comment on function payout.notice_misfit(payout.payout, payout.batch, text, jsonb, jsonb) is 'the first member of a notice''s item, or of the notice, that does not fit the payout that the item names and its batch; null where all fit';
+comment on function payout.notice_misfit(payout.payout, payout.batch, text, jsonb, jsonb) is 'the first member of a notice''s item, or of the notice, that does not fit the payout that the item names and the batch that the notice names, null where that never carried it; null where all fit';
+
+-- The batch is locked before its members, as by the worker that records an answer.
+create function payout.noticed_batch(p_channel_id text, p_notice jsonb) returns payout.batch
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	name text := lower((p_notice ->> 'partnerBulkId') collate "C");
+	b payout.batch;
+begin
+	if name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+		select * into b from payout.batch q where q.channel_id = p_channel_id and q.batch_id = name::uuid for no key update;
+	end if;
+	return b;
+end
+$$;
+comment on function payout.noticed_batch(text, jsonb) is 'the batch that a notice names, locked; null where there is none';
 
 create function payout.apply_notice(p_channel_id text, p_notice jsonb, out unknown_items integer, out misfits text)
 language plpgsql
@@ -268,6 +282,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
+	named payout.batch := payout.noticed_batch(p_channel_id, p_notice);
 	words payout.bank_word[];
 	told integer;
 begin
@@ -280,11 +295,15 @@ begin
 		select q.*
 		from (select distinct x.txid from item x order by x.txid) i,
 		lateral (select q.* from payout.payout q where q.merchant_id = left(i.txid, 10) and q.txid = i.txid for no key update) q),
-	fitted as (
-		select x.*, o.merchant_id, coalesce(payout.notice_misfit(o, b, p_channel_id, p_notice, x.i), case x.status when 'contradiction' then x.status end,
+	carried as materialized (
+		select c.batch_id from (select distinct o.batch_id from ours o where o.channel_id = p_channel_id) c
+		where payout.is_split_off(p_channel_id, c.batch_id, named.batch_id)),
+	-- Looked at once, though it is used twice.
+	fitted as materialized (
+		select x.*, o.merchant_id, coalesce(payout.notice_misfit(o, case when c.batch_id is not null then named end, p_channel_id, p_notice, x.i), case x.status when 'contradiction' then x.status end,
 			case when payout.is_number_of_another(p_channel_id, o.batch_id, x.i ->> 'originalReferenceNo') then 'originalReferenceNo' end) as misfit
 		from item x left join ours o on o.txid = x.txid
-		left join lateral (select q.* from payout.batch q where q.channel_id = o.channel_id and q.batch_id = o.batch_id limit 1) b on true),
+		left join carried c on c.batch_id = o.batch_id),
 	judged as (
 		select f.*, coalesce(f.misfit, case when min(f.status) over same <> max(f.status) over same or count(f.misfit) over same > 0 then 'contradiction' end) as fault,
 			row_number() over (partition by f.txid order by f.n) as nth
@@ -297,6 +316,11 @@ begin
 		left(string_agg(j.n || ': ' || j.fault, ', ' order by j.n), 500)
 	into words, told, misfits
 	from judged j;
+	-- What the bank says of one of them, it says of what it has: remembered before it is believed, for whatever is sent later. What
+	-- waits to be sent again is asked for at once, also where a person was to release it.
+	if exists (select from unnest(words) w where w.status <> 'unknown') then
+		update payout.batch b set told_at = clock_timestamp(), due_at = case when b.state = 'open' then payout.clock() end where b.channel_id = named.channel_id and b.batch_id = named.batch_id;
+	end if;
 	perform payout.believe(words);
 	unknown_items := jsonb_array_length(p_notice -> 'bulkObject') - told;
 end

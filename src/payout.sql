@@ -79,6 +79,7 @@ create table payout.payout (
 	status_checked_at timestamptz,
 	status_tries integer not null default 0,
 	not_found integer not null default 0,
+	doubted_at timestamptz,
 	-- cash at a store
 	cvs_code text collate "C",
 	cvs_reference text collate "C",
@@ -110,6 +111,7 @@ comment on column payout.payout.cvs_code is 'the store that has reserved the tok
 comment on column payout.payout.cvs_reference is 'that store''s own id of what it did, see payout.redemption';
 comment on column payout.payout.expire_due_at is 'work queue of expiry: when the token expires (token_issued) or the reservation lapses (token_reserved)';
 comment on column payout.payout.not_found is 'answers "not found" in a row';
+comment on column payout.payout.doubted_at is 'since when the bank contradicts its end without having disproved it; asked for until it answers, or a person decides';
 
 -- No index knows the state: a change of state that touches no queue then writes no index (HOT). A twentieth of each page is
 -- left free for the approvals; the worker's changes all touch a queue.
@@ -122,6 +124,7 @@ create index payout_batch on payout.payout (channel_id, batch_id) where batch_id
 create index payout_expire_due on payout.payout (expire_due_at) where expire_due_at is not null;
 create index payout_open on payout.payout (merchant_id) where final_at is null;
 create index payout_disputed on payout.payout (merchant_id) where disputed_at is not null;
+create index payout_doubted on payout.payout (merchant_id) where doubted_at is not null;
 
 create trigger refuse_delete before delete on payout.payout for each row execute function payout.refuse_change();
 create trigger refuse_truncate before truncate on payout.payout for each statement execute function payout.refuse_change();

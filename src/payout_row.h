@@ -52,7 +52,8 @@ typedef enum PayoutColumn
 	NOT_FOUND,
 	CVS_CODE,
 	CVS_REFERENCE,
-	CHECK_DUE_AT, /* work queues from here */
+	DOUBTED_AT, /* what an end closes from here: a doubt, and the work queues */
+	CHECK_DUE_AT,
 	DISPATCH_DUE_AT,
 	RELEASE_DUE_AT,
 	STATUS_DUE_AT,
@@ -61,7 +62,7 @@ typedef enum PayoutColumn
 } PayoutColumn;
 
 #define PAYOUT_CONTENT_END (CONTENT_SALT + 1)
-#define PAYOUT_QUEUES CHECK_DUE_AT
+#define PAYOUT_OPEN_ENDS DOUBTED_AT
 
 /* One version of a row. */
 typedef struct PayoutRow

@@ -21,10 +21,13 @@ begin
 		return payout.release_hold(p, p_reason);
 	end if;
 	if p.state = p_outcome then
-		return p;
+		return case when p.doubted_at is null then p else payout.end_doubt(p, 'operator: ' || p_reason) end;
 	end if;
 	if p.state = 'dispatching' then
 		perform payout.leave_batch(p, p_outcome);
+	elsif p.doubted_at is not null then
+		update payout.payout u set state = 'disputed', reason = 'operator: ' || p_reason, doubted_at = null, status_due_at = null
+		where u.merchant_id = p_merchant_id and u.txid = p_txid;
 	end if;
 	update payout.payout u set state = p_outcome, reason = 'operator: ' || p_reason
 	where u.merchant_id = p_merchant_id and u.txid = p_txid
@@ -35,24 +38,48 @@ $$;
 comment on function payout.do_resolve(text, text, text, text) is 'work of payout.resolve';
 
 -- A person may speak of a payout in dispatching only when no request of it is under way, and of one that was never sent
--- only as failed. A member leaves a bulk only by the bank's word: the others would be sent without it.
+-- only as failed: what was split off a bulk was sent with the bulk. A member leaves a bulk only by the bank's word, for the
+-- others would be sent without it under the same id; but not yet sent under that id it leaves with a batch of its own.
 create function payout.leave_batch(p payout.payout, p_outcome text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
 	b payout.batch;
+	is_unsent boolean;
 begin
 	select * into strict b from payout.batch q where q.channel_id = p.channel_id and q.batch_id = p.batch_id for no key update;
-	if b.state <> 'open' or b.item_count > 1 or (p_outcome <> 'failed' and b.tries = 0 and not b.was_unknown) then
+	is_unsent := not exists (select from payout.attempt a where a.channel_id = b.channel_id and a.batch_id = b.batch_id);
+	if b.state <> 'open' or (b.item_count > 1 and not is_unsent) or (p_outcome <> 'failed' and b.tries = 0 and not b.was_unknown and b.parent_batch_id is null) then
 		raise exception 'the payout is being sent'
 			using errcode = 'PY004', detail = format('TXID %s.', p.txid), hint = 'Wait for the bank''s answer; pausing the channel stops further sendings.';
+	end if;
+	if b.item_count > 1 then
+		b := payout.part_batch(b, p);
 	end if;
 	update payout.batch q set state = case when p_outcome = 'failed' then 'refused' else 'accepted' end, due_at = null, closed_at = clock_timestamp()
 	where q.channel_id = b.channel_id and q.batch_id = b.batch_id;
 end
 $$;
 comment on function payout.leave_batch(payout.payout, text) is 'closes the batch of a payout that a person decides on, or raises PY004 while it is being sent';
+
+create function payout.part_batch(b payout.batch, p payout.payout) returns payout.batch
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	own payout.batch;
+begin
+	insert into payout.batch (channel_id, batch_id, service, parent_batch_id, source_account_no, transaction_date, item_count, total)
+	values (b.channel_id, payout.new_id(), b.service, b.parent_batch_id, b.source_account_no, b.transaction_date, 1, p.amount)
+	returning * into own;
+	update payout.batch q set item_count = q.item_count - 1, total = q.total - p.amount
+	where q.channel_id = b.channel_id and q.batch_id = b.batch_id;
+	update payout.payout u set batch_id = own.batch_id where u.merchant_id = p.merchant_id and u.txid = p.txid;
+	return own;
+end
+$$;
+comment on function payout.part_batch(payout.batch, payout.payout) is 'gives one member of a batch that was not sent yet a batch of its own; the others stay';
 
 create function payout.release_hold(p payout.payout, p_reason text) returns payout.payout
 language plpgsql
@@ -85,7 +112,7 @@ begin
 	elsif p.state = 'approved' then
 		update payout.payout u set dispatch_due_at = now_clock
 		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
-	elsif p.kind = 'disbursement' and (p.state in ('processing', 'suspect') or payout.is_half_denied(p)) then
+	elsif p.kind = 'disbursement' and (p.state in ('processing', 'suspect') or p.doubted_at is not null) then
 		update payout.payout u set status_due_at = now_clock
 		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
 	elsif p.state = 'dispatching' then

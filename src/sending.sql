@@ -1,14 +1,18 @@
 -- sending.sql: the sendings of a payout that may have been booked, what the bank says of each, and what follows from it:
 -- whether a denial counts, and whether the order may be sent again.
 --
--- A sending is a dispatch attempt of the payout's batch that has no outcome yet, or unknown, or yes. (What was not sent or was
--- refused is none.) Beside those that are recorded there may be one of which a lost tail has taken the record (lost_tail.sql):
--- its attempt_id is null, and the bank is asked for it by the TXID alone.
+-- A sending is a dispatch attempt of the payout's batch that has no outcome yet, or unknown, or yes. What was not sent is none,
+-- nor is what the bank refused, unless it has told of that batch afterwards or meanwhile (batch.told_at): its own word that it
+-- has an order, by a signed notice or a late answer to an inquiry, outranks its refusal. What was split off a bulk was sent with
+-- the bulk as well, and so on upwards. All of this stands in sendings_made, and nowhere else. Beside those that are recorded
+-- there may be one of which a lost tail has taken the record (lost_tail.sql): its attempt_id is null, and the bank is asked for
+-- it by the TXID alone.
 --
 -- Invariants kept here:
 --   * Money moves by a denial only when it holds for every sending; so a denial of one of several waits for the others.
 --   * A notice says not which sending it means, and may speak of one that was refused for now; so may an answer that names none.
 --     Such a denial is believed only where the bank has received one sending and no other (is_sole_sending).
+--   * Of what the bank has told it is asked before it is sent, refused or split, whichever came first: the notice or the refusal.
 --   * An order goes again only when every sending was asked for and was not found, often enough and late enough; and by
 --     itself only while the bank, by its own word, still refuses the reference of the first one. That is asked when it is
 --     decided, when it is claimed, and when it leaves.
@@ -17,6 +21,67 @@ create type payout.sending as (attempt_id uuid, started_at timestamptz, answer t
 comment on type payout.sending is
 'a sending that may have been booked: when it began (at the earliest), what the bank said of it last, and how often in a row that it was not found, both since the last sending ended';
 
+create type payout.sending_made as (
+	attempt_id uuid, external_id text, transaction_date timestamptz, started_at timestamptz, finished_at timestamptz, outcome text, may_be_booked boolean
+);
+comment on type payout.sending_made is 'a sending of an order that the bank may have received, with the date in it';
+
+-- A bulk that was split was refused, and so nobody asks for it, unless the bank has told of it. What it told of a batch that it
+-- accepted in the end, and that was never in doubt before, is of that sending.
+create function payout.sendings_made(p_channel_id text, p_batch_id uuid) returns setof payout.sending_made
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return query
+	with recursive line as (
+		select b.batch_id, b.parent_batch_id, b.transaction_date, b.told_at, b.asked_since, true as is_own
+		from payout.batch b where b.channel_id = p_channel_id and b.batch_id = p_batch_id
+		union all
+		select b.batch_id, b.parent_batch_id, b.transaction_date, b.told_at, b.asked_since, false
+		from line l, lateral (select q.* from payout.batch q where q.channel_id = p_channel_id and q.batch_id = l.parent_batch_id offset 0) b)
+	select a.attempt_id, a.external_id, l.transaction_date, a.started_at, a.finished_at, a.outcome,
+		a.outcome is null or a.outcome in ('unknown', 'yes') or (l.told_at is not null
+			and (coalesce(a.started_at < l.asked_since, false) or not coalesce(bool_or(a.outcome = 'yes') over (partition by l.batch_id), false)))
+	from line l,
+	lateral (select q.* from payout.attempt q where q.batch_id = l.batch_id and q.channel_id = p_channel_id offset 0) a
+	where a.outcome is distinct from 'not_sent' and (l.is_own or l.told_at is not null);
+end
+$$;
+comment on function payout.sendings_made(text, uuid) is 'all sendings of a batch that the bank may have received, under its own id or that of a bulk that it was split off';
+
+create function payout.told_at(b payout.batch) returns timestamptz
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	latest timestamptz := b.told_at;
+	above uuid := b.parent_batch_id;
+begin
+	while above is not null loop
+		select q.parent_batch_id, greatest(latest, q.told_at) into above, latest
+		from payout.batch q where q.channel_id = b.channel_id and q.batch_id = above;
+	end loop;
+	return latest;
+end
+$$;
+comment on function payout.told_at(payout.batch) is 'when the bank told last that it has this batch, or a bulk that it was split off; null: never';
+
+create function payout.is_split_off(p_channel_id text, p_batch_id uuid, p_bulk_id uuid) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	above uuid := p_batch_id;
+begin
+	while above <> p_bulk_id loop
+		above := (select q.parent_batch_id from payout.batch q where q.channel_id = p_channel_id and q.batch_id = above);
+	end loop;
+	return coalesce(above = p_bulk_id, false);
+end
+$$;
+comment on function payout.is_split_off(text, uuid, uuid) is 'whether a batch is this bulk, or was split off it, however often';
+
 create function payout.sendings(p payout.payout) returns setof payout.sending
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -24,15 +89,13 @@ as $$
 declare
 	counted_since timestamptz;
 begin
-	select greatest(b.asked_since, (
-		select max(coalesce(a.finished_at, 'infinity')) from payout.attempt a
-		where a.channel_id = b.channel_id and a.batch_id = b.batch_id and (a.outcome is null or a.outcome in ('unknown', 'yes'))))
+	select greatest(b.asked_since, payout.told_at(b), (
+		select max(coalesce(a.finished_at, 'infinity')) from payout.sendings_made(b.channel_id, b.batch_id) a where a.may_be_booked))
 	into counted_since
 	from payout.batch b where b.channel_id = p.channel_id and b.batch_id = p.batch_id;
 	return query
 	with sent as (
-		select a.attempt_id, a.started_at from payout.attempt a
-		where a.channel_id = p.channel_id and a.batch_id = p.batch_id and (a.outcome is null or a.outcome in ('unknown', 'yes'))
+		select a.attempt_id, a.started_at from payout.sendings_made(p.channel_id, p.batch_id) a where a.may_be_booked
 		union all
 		select null, p.registered_at where payout.asks_first(p.registered_at)),
 	told as (
@@ -55,62 +118,32 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	return (select count(*) from payout.attempt a
-			where a.channel_id = p.channel_id and a.batch_id = p.batch_id and (a.outcome is null or a.outcome in ('unknown', 'yes')))
-		+ payout.asks_first(p.registered_at)::integer;
+	return (select count(*) from payout.sendings_made(p.channel_id, p.batch_id) a where a.may_be_booked) + payout.asks_first(p.registered_at)::integer;
 end
 $$;
 comment on function payout.count_sendings(payout.payout) is 'how many payout.sendings there are';
 
--- A denial of one sending is worth nothing until the others have been asked for after it.
-create function payout.is_left_to_ask(p payout.payout, p_since timestamptz) returns boolean
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-	return exists (
-		select from payout.sendings(p) s
-		where not exists (select from payout.attempt c
-						  where c.txid = p.txid and c.merchant_id = p.merchant_id and c.lane = 'check' and c.asked_attempt_id is not distinct from s.attempt_id
-						  and c.started_at >= p_since));
-end
-$$;
-comment on function payout.is_left_to_ask(payout.payout, timestamptz) is 'whether any sending of a payout has not been asked for since a moment';
-
--- A paid payout of which the bank denies one sending: the others are asked for until they are found, or missing for good.
-create function payout.is_half_denied(p payout.payout) returns boolean
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-	return p.state = 'paid' and payout.count_sendings(p) > 1
-		and exists (select from payout.sendings(p) s where s.answer in ('failed', 'canceled', 'refunded'));
-end
-$$;
-comment on function payout.is_half_denied(payout.payout) is 'whether the bank''s last word of any sending of a paid payout, which has several, is a denial';
-
 -- The one that was asked for longest ago, or never. Where nothing may have been booked, the last attempt.
-create function payout.sending_to_ask(p_channel_id text, p_batch_id uuid, p_txid text, p_asks_first boolean, out attempt_id uuid, out external_id text)
+create function payout.sending_to_ask(p_channel_id text, p_batch_id uuid, p_txid text, p_asks_first boolean, out attempt_id uuid, out external_id text, out transaction_date timestamptz)
 returns record
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	select s.attempt_id, s.external_id into attempt_id, external_id
-	from (select a.attempt_id, a.external_id, a.started_at from payout.attempt a
-		  where a.channel_id = p_channel_id and a.batch_id = p_batch_id and (a.outcome is null or a.outcome in ('unknown', 'yes'))
+	select s.attempt_id, s.external_id, s.transaction_date into attempt_id, external_id, transaction_date
+	from (select a.attempt_id, a.external_id, a.transaction_date, a.started_at from payout.sendings_made(p_channel_id, p_batch_id) a where a.may_be_booked
 		  union all
-		  select null, null, '-infinity' where p_asks_first) s
+		  select null, null, null, '-infinity' where p_asks_first) s
 	order by (select max(c.started_at) from payout.attempt c
 			  where c.txid = p_txid and c.lane = 'check' and c.asked_attempt_id is not distinct from s.attempt_id) nulls first, s.started_at desc
 	limit 1;
 	if not found then
 		select a.attempt_id, a.external_id into attempt_id, external_id
-		from payout.attempt a where a.channel_id = p_channel_id and a.batch_id = p_batch_id order by a.started_at desc limit 1;
+		from payout.attempt a where a.channel_id = p_channel_id and a.batch_id = p_batch_id order by a.outcome = 'not_sent', a.started_at desc limit 1;
 	end if;
 end
 $$;
-comment on function payout.sending_to_ask(text, uuid, text, boolean) is 'worker: the sending that a status inquiry asks for next; all null: by the TXID alone';
+comment on function payout.sending_to_ask(text, uuid, text, boolean) is 'worker: the sending that a status inquiry asks for next, and the date in it; all null: by the TXID alone';
 
 -- Of whatever the bank may have received it may speak, of what it refused for now as well.
 create function payout.count_received(p payout.payout) returns integer
@@ -118,15 +151,15 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	return (select count(*) from payout.attempt a
-			where a.channel_id = p.channel_id and a.batch_id = p.batch_id and a.outcome is distinct from 'not_sent');
+	return (select count(*) from payout.sendings_made(p.channel_id, p.batch_id));
 end
 $$;
 comment on function payout.count_received(payout.payout) is 'how many sendings of a payout the bank may have received, whatever became of them';
 
 -- A word of the bank that the payout failed, was cancelled or refunded. Of one sending it is believed when it was asked after
 -- its end, or came as a notice. What does not say which of several it means, nor whether it means one that may have been
--- booked, as a notice never does, is no word on any of them: they are asked for, and each must be denied.
+-- booked, as a notice never does, is no word on any of them: they are asked for, and each must be denied. So is what the bank
+-- first refused and then told of.
 create function payout.denial_counts(p payout.payout, p_asked_attempt_id uuid, p_asked_at timestamptz) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -136,10 +169,10 @@ declare
 begin
 	if p_asked_at is null then
 		-- An older snapshot may not see a sending that began since.
-		return sole and payout.count_sendings(p) = 1 and not payout.asks_first(p.registered_at) and current_setting('transaction_isolation') = 'read committed';
+		return sole and payout.count_sendings(p) = 1 and not payout.asks_first(p.registered_at) and current_setting('transaction_isolation') = 'read committed'
+			and exists (select from payout.sendings_made(p.channel_id, p.batch_id) a where coalesce(a.outcome in ('unknown', 'yes'), true));
 	elsif p.state = 'dispatching' or exists (
-		select from payout.attempt a
-		where a.channel_id = p.channel_id and a.batch_id = p.batch_id and (a.outcome is null or (a.outcome in ('unknown', 'yes') and a.finished_at >= p_asked_at))) then
+		select from payout.sendings_made(p.channel_id, p.batch_id) a where a.may_be_booked and coalesce(a.finished_at >= p_asked_at, true)) then
 		return false;
 	end if;
 	return sole or (
@@ -155,6 +188,25 @@ end
 $$;
 comment on function payout.denial_counts(payout.payout, uuid, timestamptz) is
 'whether a word of the bank that a payout failed holds for every sending that may have been booked; it was said of one of them, asked at a moment, or (null) by a notice';
+
+-- A doubt about an end is answered by what was asked since: one of which payment is doubted, when any sending is found paid; one
+-- of which the money was given back, when none is there.
+create function payout.is_answered(p payout.payout, p_status text, p_asked_at timestamptz) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	if p.doubted_at is null or p_asked_at is null or p_asked_at < p.doubted_at then
+		return false;
+	elsif p.state = 'paid' then
+		return p_status = 'paid';
+	end if;
+	return p_status in ('failed', 'canceled', 'refunded', 'not_found') and not exists (
+		select from payout.sendings(p) s
+		where not coalesce(s.answer in ('failed', 'canceled', 'refunded') or (s.answer = 'not_found' and payout.is_missing(p, s.not_found)), false));
+end
+$$;
+comment on function payout.is_answered(payout.payout, text, timestamptz) is 'whether a word of the bank, asked for at a moment, and what it said of the other sendings, end the doubt about a payout''s end';
 
 -- Often enough and late enough "not found".
 create function payout.is_missing(p payout.payout, p_not_found integer) returns boolean
@@ -176,7 +228,8 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	update payout.batch set state = 'unknown', was_unknown = true, by_person = false, due_at = null, asked_since = clock_timestamp()
+	update payout.batch
+	set state = 'unknown', was_unknown = true, by_person = false, due_at = null, asked_since = clock_timestamp(), sent_at = coalesce(sent_at, payout.clock())
 	where channel_id = p_channel_id and batch_id = p_batch_id;
 	update payout.payout p
 	set state = 'suspect', response_code = p_response_code, reason = left(p_reason, 200), status_tries = 0, not_found = 0, status_due_at = p_due_at
@@ -202,7 +255,7 @@ begin
 		return false;
 	end if;
 	-- They were not found so often, whichever sending was asked for: is it so for each?
-	return (b.tries <= 1 and not payout.asks_first('-infinity')) or not exists (
+	return (b.tries <= 1 and b.parent_batch_id is null and not payout.asks_first('-infinity')) or not exists (
 		select from payout.payout p, lateral payout.sendings(p) s
 		where p.channel_id = b.channel_id and p.batch_id = b.batch_id and s.not_found < count_min);
 end
@@ -223,8 +276,7 @@ begin
 	end if;
 	select * into strict c from payout.channel q where q.channel_id = b.channel_id;
 	first_sent := least(
-		(select min(a.started_at) from payout.attempt a
-		 where a.channel_id = b.channel_id and a.batch_id = b.batch_id and (a.outcome is null or a.outcome in ('unknown', 'yes'))),
+		(select min(a.started_at) from payout.sendings_made(b.channel_id, b.batch_id) a where a.may_be_booked),
 		(select min(p.registered_at) from payout.payout p
 		 where p.channel_id = b.channel_id and p.batch_id = b.batch_id and payout.asks_first(p.registered_at)));
 	return coalesce(first_sent + payout.option_text('channel', c.options, 'reference_memory_s')::integer * interval '1 s'

@@ -415,7 +415,12 @@ create function payout.verify_asking() returns setof payout.violation
 language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
-	with denial as (
+	with recursive line as (
+		select b.channel_id, b.batch_id, b.parent_batch_id from payout.batch b where b.parent_batch_id is not null
+		union all
+		select l.channel_id, l.batch_id, b.parent_batch_id from line l join payout.batch b on b.channel_id = l.channel_id and b.batch_id = l.parent_batch_id
+		where b.parent_batch_id is not null),
+	denial as (
 		select a.merchant_id, a.txid, max(a.started_at) as asked_at from payout.attempt a
 		where a.lane = 'check' and a.answer in ('failed', 'canceled', 'refunded')
 		group by a.merchant_id, a.txid),
@@ -428,6 +433,12 @@ begin atomic
 	join payout.payout p on p.merchant_id = c.merchant_id and p.txid = c.txid
 	left join payout.attempt d on d.channel_id = c.channel_id and d.attempt_id = c.asked_attempt_id and d.lane = 'dispatch'
 	where c.asked_attempt_id is not null and d.batch_id is distinct from p.batch_id
+	and not exists (select from line l where l.channel_id = p.channel_id and l.batch_id = p.batch_id and l.parent_batch_id = d.batch_id)
+	union all
+	select 'asking_told', null, null, format('attempt %s/%s sends batch %s, of which the bank told at %s, unasked', a.channel_id, a.attempt_id, b.batch_id, b.told_at)
+	from payout.batch b
+	join payout.attempt a on a.channel_id = b.channel_id and a.batch_id = b.batch_id and a.started_at > b.told_at
+	where coalesce(b.asked_since < b.told_at, true)
 	union all
 	select 'asking_after_sending', p.merchant_id, p.txid, format('failed by an answer asked for at %s, and was accepted when sent at %s', d.asked_at, s.sent_at)
 	from payout.payout p
@@ -453,13 +464,14 @@ set search_path = pg_catalog, pg_temp
 begin atomic
 	with waiting as (
 		select p.merchant_id, p.txid, p.state, p.account_check, p.check_due_at, p.dispatch_due_at, p.release_due_at, p.status_due_at,
+			p.doubted_at is not null as is_doubted,
 			exists (select from payout.hold h where h.merchant_id = p.merchant_id and h.txid = p.txid) as is_held,
 			exists (select from payout.attempt a where a.merchant_id = p.merchant_id and a.txid = p.txid
 					and a.outcome is null and a.lane = 'validate') as is_validated,
 			exists (select from payout.attempt a where a.merchant_id = p.merchant_id and a.txid = p.txid
 					and a.outcome is null and a.lane = 'check') as is_checked
 		from payout.payout p
-		where p.kind = 'disbursement' and p.state in ('registered', 'scheduled', 'approved', 'processing', 'suspect'))
+		where p.kind = 'disbursement' and (p.state in ('registered', 'scheduled', 'approved', 'processing', 'suspect') or p.doubted_at is not null))
 	select 'queue_validate', w.merchant_id, w.txid, format('state is %s, the account check is pending and nobody will ask', w.state)
 	from waiting w
 	where w.state in ('registered', 'scheduled', 'approved') and w.account_check = 'pending'
@@ -470,9 +482,9 @@ begin atomic
 	where w.state in ('scheduled', 'approved') and coalesce(w.dispatch_due_at, w.release_due_at) is null and not w.is_held
 	and not (w.state = 'approved' and w.account_check in ('pending', 'unavailable') and (w.check_due_at is not null or w.is_validated))
 	union all
-	select 'queue_check', w.merchant_id, w.txid, format('state is %s and nobody will ask the bank', w.state)
+	select 'queue_check', w.merchant_id, w.txid, format('state is %s%s and nobody will ask the bank', w.state, case when w.is_doubted then ', in doubt,' end)
 	from waiting w
-	where w.state in ('processing', 'suspect') and w.status_due_at is null and not w.is_checked and not w.is_held
+	where (w.state in ('processing', 'suspect') or w.is_doubted) and w.status_due_at is null and not w.is_checked and not w.is_held
 	union all
 	select 'queue_fits_state', p.merchant_id, p.txid, format('state is %s, due is %s', p.state,
 		concat_ws(', ', 'validate ' || p.check_due_at, 'dispatch ' || p.dispatch_due_at, 'release ' || p.release_due_at, 'check ' || p.status_due_at))
@@ -480,7 +492,11 @@ begin atomic
 	where (p.check_due_at is not null and p.state not in ('registered', 'scheduled', 'approved'))
 	or (p.dispatch_due_at is not null and p.state <> 'approved')
 	or (p.release_due_at is not null and p.state <> 'scheduled')
-	or (p.status_due_at is not null and (p.kind = 'cashout' or p.state not in ('processing', 'suspect', 'paid')))
+	or (p.status_due_at is not null and (p.kind = 'cashout' or (p.state not in ('processing', 'suspect', 'paid') and p.doubted_at is null)))
+	union all
+	select 'queue_doubt', p.merchant_id, p.txid, format('state is %s, its end is in doubt since %s', p.state, p.doubted_at)
+	from payout.payout p
+	where p.doubted_at is not null and (p.kind = 'cashout' or p.state not in ('paid', 'failed', 'returned'))
 	union all
 	select 'queue_expire', p.merchant_id, p.txid, format('state is %s, expiry is due %s', p.state, coalesce(p.expire_due_at::text, 'never'))
 	from payout.payout p

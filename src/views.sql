@@ -31,7 +31,7 @@ select p.merchant_id, p.txid, p.reference_no, p.kind, p.method, p.state, p.amoun
 	p.bank_code, payout.masked(p.account_no) as account_no, p.beneficiary_name,
 	payout.masked(p.beneficiary_phone) as beneficiary_phone, p.description, p.account_check, p.account_name, p.batch_id,
 	p.bank_reference_no, p.response_code, payout.masked_digits(p.reason) as reason, p.scheduled_at, p.registered_at, p.approvals, p.approved_at,
-	p.status_checked_at, p.final_at, p.cvs_code, p.cvs_reference
+	p.status_checked_at, p.final_at, p.cvs_code, p.cvs_reference, p.doubted_at
 from (
 	select q.* from payout.payout q where payout.may_read_all()
 	union all
@@ -67,6 +67,7 @@ comment on column payout.v_payout.status_checked_at is 'when the bank last told 
 comment on column payout.v_payout.final_at is 'when it came to its end; null before, and while disputed';
 comment on column payout.v_payout.cvs_code is 'the store that has reserved its token, or paid';
 comment on column payout.v_payout.cvs_reference is 'that store''s own id of it';
+comment on column payout.v_payout.doubted_at is 'since when the bank contradicts its end without having disproved it; it is asked';
 
 -- Rows come in the order of their moments. The balance after each is counted here, from the transfers alone, so that
 -- a statement is evidence of its own; payout.verify() compares its end with what is kept.
