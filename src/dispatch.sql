@@ -125,16 +125,44 @@ begin
 			when exists (
 				select from payout.payout p where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state <> 'dispatching')
 			then 'the bank knows another payout of its batch' end;
+		continue when why is null or not payout.lock_members(b);
 		if is_lost then
 			update payout.batch q set sent_at = started where q.channel_id = b.channel_id and q.batch_id = b.batch_id;
 		end if;
-		if why is not null then
-			perform payout.doubt_batch(b.channel_id, b.batch_id, b.response_code, why, started);
-		end if;
+		perform payout.doubt_batch(b.channel_id, b.batch_id, b.response_code, why, started);
 	end loop;
 end
 $$;
 comment on function payout.ask_instead(text) is 'worker: batches that the bank may know are asked for instead of sent again';
+
+-- The worker waits for nobody: a batch with a member that another session holds is left for the next turn, whatever is to be done
+-- with it.
+create function payout.lock_members(b payout.batch) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	locked integer;
+begin
+	select count(*) into locked from (
+		select from payout.payout p
+		where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state = 'dispatching'
+		for no key update skip locked) m;
+	return locked = (select count(*) from payout.payout p where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state = 'dispatching');
+end
+$$;
+comment on function payout.lock_members(payout.batch) is 'worker: locks the members of a batch that are being dispatched; false where another session has one of them';
+
+create function payout.is_unsent(b payout.batch) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return not b.was_unknown and b.told_at is null and not exists (
+		select from payout.attempt a where a.channel_id = b.channel_id and a.batch_id = b.batch_id and a.outcome is distinct from 'not_sent');
+end
+$$;
+comment on function payout.is_unsent(payout.batch) is 'whether the bank has provably not received this batch under its own id';
 
 create function payout.is_batch_held(p_channel_id text, p_batch_id uuid) returns boolean
 language plpgsql stable
@@ -147,8 +175,8 @@ end
 $$;
 comment on function payout.is_batch_held(text, uuid) is 'worker: whether any member of the batch is set aside in lane dispatch';
 
--- Batches that were sent before and are due again. All members of a batch are locked and still to be sent; a batch with a
--- member that another session holds is left for the next turn.
+-- Batches that were sent before and are due again. All members of a batch are locked and still to be sent. One that somebody
+-- else has a member of takes no place.
 create function payout.claim_again(p_channel_id text, p_limit integer) returns setof payout.dispatch_work
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -157,28 +185,27 @@ declare
 	b payout.batch;
 	taken uuid[] := '{}';
 	bounds timestamptz[] := '{}';
-	members integer;
 begin
 	perform payout.ask_instead(p_channel_id);
 	for b in
 		select * from payout.batch q
 		where q.channel_id = p_channel_id and q.state = 'open' and q.due_at <= (select payout.clock())
-		order by q.due_at limit p_limit
+		order by q.due_at limit greatest(p_limit, 1000)
 		for no key update skip locked
 	loop
-		select count(*) into members from (
-			select from payout.payout p
-			where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state = 'dispatching'
-			for no key update skip locked) m;
+		exit when cardinality(taken) >= p_limit;
+		continue when not payout.lock_members(b);
 		-- Asked when no member can be told of any more until this is committed.
 		if payout.told_at(b) > coalesce(b.asked_since, '-infinity') then
 			perform payout.doubt_batch(b.channel_id, b.batch_id, b.response_code, 'the bank has told of it: it is asked before it is sent', payout.clock());
+		elsif payout.is_batch_held(b.channel_id, b.batch_id) and b.item_count > 1 and payout.is_unsent(b) then
+			perform payout.split_batch(b, true);
 		elsif payout.is_batch_held(b.channel_id, b.batch_id) then
 			-- It waits for a person without a moment, as in hold_batch.
 			update payout.batch q set due_at = null where q.channel_id = b.channel_id and q.batch_id = b.batch_id;
 		elsif payout.is_too_late(b) then
 			perform payout.doubt_batch(b.channel_id, b.batch_id, b.response_code, 'it was to be sent again and was not in time: the bank is asked anew', payout.clock());
-		elsif members = b.item_count then
+		elsif b.item_count = (select count(*) from payout.payout p where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state = 'dispatching') then
 			taken := taken || b.batch_id;
 			bounds := bounds || payout.leave_before(b);
 		end if;
@@ -204,15 +231,16 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	waiting integer;
+	again payout.dispatch_work[] := '{}';
+	taken integer := 0;
 begin
-	select count(*) into waiting
-	from (select from payout.batch q where q.channel_id = p_channel_id and q.state = 'open' and q.due_at <= (select payout.clock()) limit p_limit) w;
-	if waiting > 0 then
-		return query select * from payout.claim_again(p_channel_id, p_limit);
+	if exists (select from payout.batch q where q.channel_id = p_channel_id and q.state = 'open' and q.due_at <= (select payout.clock())) then
+		again := array(select w from payout.claim_again(p_channel_id, p_limit) w);
+		taken := (select count(distinct w.batch_id) from unnest(again) w);
+		return query select * from unnest(again);
 	end if;
-	if waiting < p_limit then
-		return query select * from unnest(payout.form_batches(p_channel_id, p_limit - waiting));
+	if taken < p_limit then
+		return query select * from unnest(payout.form_batches(p_channel_id, p_limit - taken));
 	end if;
 end
 $$;
@@ -326,7 +354,7 @@ begin
 	elsif p_class is not null and p_outcome in ('refused_for_now', 'not_sent') then
 		perform payout.retry_batch(b, retry_at, p_excerpt);
 	elsif p_outcome = 'no' and b.item_count > 1 then
-		perform payout.split_batch(b);
+		perform payout.split_batch(b, false);
 	elsif p_outcome = 'no' then
 		update payout.batch set state = 'refused', closed_at = clock_timestamp()
 		where channel_id = p_channel_id and batch_id = b.batch_id;
@@ -367,7 +395,7 @@ $$;
 comment on function payout.hold_batch(text, text, text) is 'worker: sets a batch aside for a person, unsent';
 
 -- A batch refused whole: the bank processed none of it. Halves are sent until the culprit stands alone.
-create function payout.split_batch(b payout.batch) returns void
+create function payout.split_batch(b payout.batch, p_of_held boolean) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -378,7 +406,10 @@ begin
 	where channel_id = b.channel_id and batch_id = b.batch_id;
 	for half in
 		select array_agg(m.merchant_id) as merchant_ids, array_agg(m.txid) as txids, sum(m.amount) as total, count(*)::integer as items
-		from (select p.merchant_id, p.txid, p.amount, ntile(2) over (order by p.txid) as part
+		from (select p.merchant_id, p.txid, p.amount,
+				case when not p_of_held then ntile(2) over (order by p.txid)
+					when exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (p.merchant_id, p.txid, 'dispatch')) then row_number() over (order by p.txid)
+					else 0 end as part
 			  from payout.payout p where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state = 'dispatching') m
 		group by m.part
 	loop
@@ -393,4 +424,4 @@ begin
 	end loop;
 end
 $$;
-comment on function payout.split_batch(payout.batch) is 'worker: sends a batch that was refused whole again in two halves';
+comment on function payout.split_batch(payout.batch, boolean) is 'worker: sends a batch that was refused whole again in two halves; or one that was not sent without those that a person holds, each of which gets a batch of its own';
