@@ -301,7 +301,10 @@ begin
 	-- Looked at once, though it is used twice.
 	fitted as materialized (
 		select x.*, o.merchant_id, coalesce(payout.notice_misfit(o, case when c.batch_id is not null then named end, p_channel_id, p_notice, x.i), case x.status when 'contradiction' then x.status end,
-			case when payout.is_number_of_another(p_channel_id, o.batch_id, x.i ->> 'originalReferenceNo') then 'originalReferenceNo' end) as misfit
+			-- a number that is recorded for a payout of another batch, see subject.sql
+			case when exists (
+				select from payout.payout q
+				where q.bank_reference_no = x.i ->> 'originalReferenceNo' and q.channel_id = p_channel_id and q.batch_id is distinct from o.batch_id) then 'originalReferenceNo' end) as misfit
 		from item x left join ours o on o.txid = x.txid
 		left join carried c on c.batch_id = o.batch_id),
 	judged as (

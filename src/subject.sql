@@ -28,19 +28,6 @@ end
 $$;
 comment on function payout.external_ids(text, uuid) is 'worker: the external ids under which the bank may have received the payouts of a batch, parted by blanks';
 
--- Its callers turn enable_seqscan off, under which it is planned.
-create function payout.is_number_of_another(p_channel_id text, p_batch_id uuid, p_number text) returns boolean
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-	return exists (
-		select from payout.payout q
-		where q.bank_reference_no = p_number and q.channel_id = p_channel_id and q.batch_id is distinct from p_batch_id);
-end
-$$;
-comment on function payout.is_number_of_another(text, uuid, text) is 'whether a bank''s own number is recorded for a payout of another batch than this one';
-
 -- Answers that ended together may bring one number as well. A bulk's own number is no payout's.
 create function payout.numbers_of_others(p_channel_ids text[], p_attempt_ids uuid[], p_numbers text[]) returns integer[]
 language plpgsql
@@ -53,13 +40,15 @@ begin
 			select u.n::integer, u.channel_id, u.number, coalesce(a.batch_id, p.batch_id) as batch_id
 			from unnest(p_channel_ids, p_attempt_ids, p_numbers) with ordinality u (channel_id, attempt_id, number, n)
 			cross join lateral (select q.* from payout.attempt q where q.channel_id = u.channel_id and q.attempt_id = u.attempt_id limit 1) a
-			left join lateral (select q.batch_id from payout.payout q where q.merchant_id = a.merchant_id and q.txid = a.txid limit 1) p on true
+			left join lateral (select q.batch_id from payout.payout q where a.txid is not null and q.merchant_id = a.merchant_id and q.txid = a.txid limit 1) p on true
 			where u.number is not null and (a.lane, a.service) <> ('dispatch', 20)),
 		compared as (
-			select t.*, min(t.batch_id::text) over same <> max(t.batch_id::text) over same as is_of_two
-			from told t window same as (partition by t.channel_id, t.number))
+			select t.*, min(t.batch_id) over same <> max(t.batch_id) over same as is_of_two
+			from (select q.n, q.channel_id, q.number, q.batch_id::text from told q) t window same as (partition by t.channel_id, t.number))
 		select coalesce(array_agg(c.n), '{}') from compared c
-		where c.is_of_two or payout.is_number_of_another(c.channel_id, c.batch_id, c.number));
+		where c.is_of_two or exists (
+			select from payout.payout q
+			where q.bank_reference_no = c.number and q.channel_id = c.channel_id and q.batch_id::text is distinct from c.batch_id));
 end
 $$;
 comment on function payout.numbers_of_others(text[], uuid[], text[]) is
