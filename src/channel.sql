@@ -208,7 +208,7 @@ declare
 begin
 	update payout.channel set paused_at = null, paused_reason = null, not_before = null, not_before_reason = null
 	where channel_id = p_channel_id returning * into c;
-	-- But what was in doubt keeps the moment at which it was decided to send it again (payout.ask_instead).
+	-- But what was in doubt keeps the moment at which it was decided to send it again (payout.reason_to_ask).
 	update payout.batch set due_at = payout.clock() where channel_id = p_channel_id and state = 'open' and due_at is not null and not was_unknown;
 	perform payout.wake();
 	return c;

@@ -97,43 +97,37 @@ end
 $$;
 comment on function payout.form_batches(text, integer) is 'worker: puts due payouts of a channel into new batches, which are then sent; their members';
 
--- An open batch is asked for instead of sent where any member has moved on (a notice of an earlier sending came, or a person
--- decided: the bank knows the batch), where a lost tail may have taken the record of its sending, and where the decision to
--- send again what was in doubt is old: what the bank said before is not what it says now.
-create function payout.ask_instead(p_channel_id text) returns void
+create function payout.may_lack_sending(b payout.batch) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	b payout.batch;
-	started timestamptz := payout.clock();
-	tail boolean := payout.asks_first('-infinity');
 	lost_until timestamptz := max(t.at) from payout.lost_tail t;
-	is_lost boolean;
-	why text;
 begin
-	for b in
-		select * from payout.batch q
-		where q.channel_id = p_channel_id and q.state = 'open' and q.due_at <= (select payout.clock())
-		for no key update skip locked
-	loop
-		-- By when it was made, not by when it was sent: a later sending is just what may be lost.
-		is_lost := tail and payout.asks_first(b.created_at) and coalesce(b.asked_since <= lost_until, true);
-		why := case
-			when is_lost then 'the record of its last sending may be lost: the bank is asked before it is sent'
-			when b.was_unknown and b.due_at < started - interval '60 s' then 'it was to be sent again and was not in time: the bank is asked anew'
-			when exists (
-				select from payout.payout p where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state <> 'dispatching')
-			then 'the bank knows another payout of its batch' end;
-		continue when why is null or not payout.lock_members(b);
-		if is_lost then
-			update payout.batch q set sent_at = started where q.channel_id = b.channel_id and q.batch_id = b.batch_id;
-		end if;
-		perform payout.doubt_batch(b.channel_id, b.batch_id, b.response_code, why, started);
-	end loop;
+	-- By when it was made, not by when it was sent: a later sending is just what may be lost.
+	return lost_until is not null and payout.asks_first(b.created_at) and coalesce(b.asked_since <= lost_until, true);
 end
 $$;
-comment on function payout.ask_instead(text) is 'worker: batches that the bank may know are asked for instead of sent again';
+comment on function payout.may_lack_sending(payout.batch) is 'whether a lost tail may have taken the record of the last sending of an open batch, and it was not asked for since';
+
+-- An open batch is asked for instead of sent where a lost tail may have taken the record of its sending, where the bank has told
+-- of it, where any member has moved on (a notice of an earlier sending came, or a person decided: the bank knows the batch), and
+-- where the decision to send again what was in doubt is old: what the bank said before is not what it says now. The members are
+-- locked, so that nobody can be told of any more until this is committed.
+create function payout.reason_to_ask(b payout.batch) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return case
+		when payout.may_lack_sending(b) then 'the record of its last sending may be lost: the bank is asked before it is sent'
+		when payout.told_at(b) > coalesce(b.asked_since, '-infinity') then 'the bank has told of it: it is asked before it is sent'
+		when b.was_unknown and b.due_at < payout.clock() - interval '60 s' then 'it was to be sent again and was not in time: the bank is asked anew'
+		when exists (select from payout.payout p where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state <> 'dispatching')
+			then 'the bank knows another payout of its batch' end;
+end
+$$;
+comment on function payout.reason_to_ask(payout.batch) is 'worker: why an open batch, whose members are locked, is asked for instead of sent; null: it may be sent';
 
 -- The worker waits for nobody: a batch with a member that another session holds is left for the next turn, whatever is to be done
 -- with it.
@@ -185,8 +179,8 @@ declare
 	b payout.batch;
 	taken uuid[] := '{}';
 	bounds timestamptz[] := '{}';
+	why text;
 begin
-	perform payout.ask_instead(p_channel_id);
 	for b in
 		select * from payout.batch q
 		where q.channel_id = p_channel_id and q.state = 'open' and q.due_at <= (select payout.clock())
@@ -195,9 +189,12 @@ begin
 	loop
 		exit when cardinality(taken) >= p_limit;
 		continue when not payout.lock_members(b);
-		-- Asked when no member can be told of any more until this is committed.
-		if payout.told_at(b) > coalesce(b.asked_since, '-infinity') then
-			perform payout.doubt_batch(b.channel_id, b.batch_id, b.response_code, 'the bank has told of it: it is asked before it is sent', payout.clock());
+		why := payout.reason_to_ask(b);
+		if why is not null then
+			if payout.may_lack_sending(b) then
+				update payout.batch q set sent_at = payout.clock() where q.channel_id = b.channel_id and q.batch_id = b.batch_id;
+			end if;
+			perform payout.doubt_batch(b.channel_id, b.batch_id, b.response_code, why, payout.clock());
 		elsif payout.is_batch_held(b.channel_id, b.batch_id) and b.item_count > 1 and payout.is_unsent(b) then
 			perform payout.split_batch(b, true);
 		elsif payout.is_batch_held(b.channel_id, b.batch_id) then
@@ -205,7 +202,7 @@ begin
 			update payout.batch q set due_at = null where q.channel_id = b.channel_id and q.batch_id = b.batch_id;
 		elsif payout.is_too_late(b) then
 			perform payout.doubt_batch(b.channel_id, b.batch_id, b.response_code, 'it was to be sent again and was not in time: the bank is asked anew', payout.clock());
-		elsif b.item_count = (select count(*) from payout.payout p where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state = 'dispatching') then
+		else
 			taken := taken || b.batch_id;
 			bounds := bounds || payout.leave_before(b);
 		end if;
