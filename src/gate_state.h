@@ -25,10 +25,11 @@ typedef struct GateState
 	LWLock *moving; /* shared: bytes move; exclusive: a stop is marked, or written into the journal */
 	pg_atomic_uint32 wanted; /* sessions that wait for it */
 	uint64 seed;
-	pg_atomic_uint64 configuration_stops;	   /* either step of a stop of a database, channel or merchant */
-	GateCell cells[GATE_CELLS];				   /* of these */
-	pg_atomic_uint32 claims[GATE_CLAIM_CELLS]; /* requests that were claimed and have not ended */
-	pg_atomic_uint64 written;				   /* into the journal, ever */
+	pg_atomic_uint64 configuration_stops; /* of a database, channel or merchant that have ended */
+	GateCell cells[GATE_CELLS];			  /* of these */
+	pg_atomic_uint32
+		claims[GATE_CLAIM_CELLS]; /* payouts with a claimed request that has not ended, of all workers */
+	pg_atomic_uint64 written;	  /* into the journal, ever */
 	pg_atomic_uint64 journal[GATE_JOURNAL_SIZE]; /* keys of payouts that were stopped while claimed */
 } GateState;
 

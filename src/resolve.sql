@@ -46,11 +46,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
 	b payout.batch;
-	is_unsent boolean;
+	was_never_claimed boolean;
 begin
 	select * into strict b from payout.batch q where q.channel_id = p.channel_id and q.batch_id = p.batch_id for no key update;
-	is_unsent := not exists (select from payout.attempt a where a.channel_id = b.channel_id and a.batch_id = b.batch_id);
-	if b.state <> 'open' or (b.item_count > 1 and not is_unsent) or (p_outcome <> 'failed' and not b.was_unknown and payout.external_ids(b.channel_id, b.batch_id) is null) then
+	was_never_claimed := not exists (select from payout.attempt a where a.channel_id = b.channel_id and a.batch_id = b.batch_id);
+	if b.state <> 'open' or (b.item_count > 1 and not was_never_claimed) or (p_outcome <> 'failed' and not b.was_unknown and payout.external_ids(b.channel_id, b.batch_id) is null) then
 		raise exception 'the payout is being sent'
 			using errcode = 'PY004', detail = format('TXID %s.', p.txid), hint = 'Wait for the bank''s answer; pausing the channel stops further sendings.';
 	end if;
