@@ -26,7 +26,7 @@ select source_account_no, content_salt from payout.inquiry('CONTENT001', test.tx
 select source_account_no, content_salt, state from payout.reject('CONTENT001', test.txid('CNK7'), 'no');
 select attrelid::regclass, attname from pg_attribute a join pg_class c on c.oid = attrelid where relnamespace = 'payout'::regnamespace and relkind = 'v' and attname in ('content_salt', 'salt', 'content_digest', 'request_digest');
 -- the digest by PostgreSQL's own functions
-create function test.piece(n integer, value bytea) returns bytea language sql as $$ select coalesce(int4send(n) || int4send(length(value)) || value, '') $$;
+create function test.piece(n integer, value bytea) returns bytea language sql as $$ select coalesce(substr(int4send(n), 4) || int4send(length(value)) || value, '') $$;
 create function test.in_utf8(value text) returns bytea language sql as $$ select convert_to(value, 'UTF8') $$;
 select reference_no, payout.content_digest(p) = sha256(content_salt || test.piece(1, test.in_utf8(merchant_id)) || test.piece(2, test.in_utf8(txid)) || test.piece(3, test.in_utf8(kind)) || test.piece(4, test.in_utf8(reference_no))
 	|| test.piece(5, test.in_utf8(method)) || test.piece(6, test.in_utf8(amount::text)) || test.piece(7, test.in_utf8(currency)) || test.piece(8, test.in_utf8(channel_id)) || test.piece(9, test.in_utf8(bank_code)) || test.piece(10, test.in_utf8(wire_code))

@@ -7,7 +7,7 @@
  * changed, and a digest without a salt could be undone by trying all account numbers; once the salt is erased with the
  * personal data, nothing can be told from the digest.
  *
- * What is digested, the salt first: each column that is not null as its number, the length of its bytes, four bytes each,
+ * What is digested, the salt first: each column that is not null as its number, one byte, the length of its bytes, four bytes,
  * most significant first, and its bytes. A column that is added at the end, null in the rows that are there, changes no
  * digest. Texts are in UTF-8, so that a dump gives the same in a database of another encoding; bytes that have no
  * equivalent, which no registration lets pass, are as they are. Amounts are text with two decimals, times are microseconds
@@ -73,15 +73,24 @@ content_salts(int count, Datum *salts)
 	}
 }
 
+/* The head of a value, which has len bytes; there is room for all of them. */
 static void
-write_bytes(StringInfo buffer, const char *bytes, int len)
+write_head(StringInfo buffer, int number, int len)
 {
-	pq_sendint32(buffer, len);
-	appendBinaryStringInfo(buffer, bytes, len);
+	enlargeStringInfo(buffer, 1 + 4 + len);
+	pq_writeint8(buffer, number);
+	pq_writeint32(buffer, len);
 }
 
 static void
-write_text(StringInfo buffer, const text *value)
+write_bytes(StringInfo buffer, int number, const char *bytes, int len)
+{
+	write_head(buffer, number, len);
+	appendBinaryStringInfoNT(buffer, bytes, len);
+}
+
+static void
+write_text(StringInfo buffer, int number, const text *value)
 {
 	const char *bytes = VARDATA_ANY(value);
 	int len = VARSIZE_ANY_EXHDR(value);
@@ -89,13 +98,13 @@ write_text(StringInfo buffer, const text *value)
 	const char *utf8 = utf8_of(bytes, len, &utf8_len);
 
 	if (utf8 != NULL)
-		write_bytes(buffer, utf8, utf8_len);
+		write_bytes(buffer, number, utf8, utf8_len);
 	else
-		write_bytes(buffer, bytes, len);
+		write_bytes(buffer, number, bytes, len);
 }
 
 static void
-write_value(StringInfo buffer, PayoutColumn column, Datum value)
+write_value(StringInfo buffer, int number, PayoutColumn column, Datum value)
 {
 	char *text_form;
 
@@ -103,19 +112,19 @@ write_value(StringInfo buffer, PayoutColumn column, Datum value)
 	{
 		case AMOUNT:
 			text_form = DatumGetCString(DirectFunctionCall1(numeric_out, value));
-			write_bytes(buffer, text_form, strlen(text_form));
+			write_bytes(buffer, number, text_form, strlen(text_form));
 			break;
 		case OPTIONS:
 			text_form = JsonbToCString(NULL, &DatumGetJsonbP(value)->root, VARSIZE(DatumGetJsonbP(value)));
-			write_text(buffer, cstring_to_text(text_form));
+			write_text(buffer, number, cstring_to_text(text_form));
 			break;
 		case SCHEDULED_AT:
 		case REGISTERED_AT:
-			pq_sendint32(buffer, sizeof(int64));
-			pq_sendint64(buffer, DatumGetInt64(value));
+			write_head(buffer, number, sizeof(int64));
+			pq_writeint64(buffer, DatumGetInt64(value));
 			break;
 		default:
-			write_text(buffer, DatumGetTextPP(value));
+			write_text(buffer, number, DatumGetTextPP(value));
 	}
 }
 
@@ -132,10 +141,8 @@ content_digest(const PayoutRow *row)
 	initStringInfo(&buffer);
 	for (int i = 0; i < (int) lengthof(digested); i++)
 	{
-		if (payout_row_is_null(row, digested[i]))
-			continue;
-		pq_sendint32(&buffer, i + 1);
-		write_value(&buffer, digested[i], payout_row_get(row, digested[i]));
+		if (!payout_row_is_null(row, digested[i]))
+			write_value(&buffer, i + 1, digested[i], payout_row_get(row, digested[i]));
 	}
 	SET_VARSIZE(digest, VARHDRSZ + SHA256_LEN);
 	sha256_salted(VARDATA_ANY(salt), VARSIZE_ANY_EXHDR(salt), buffer.data, buffer.len,

@@ -172,18 +172,21 @@ make_cache(FunctionCallInfo fcinfo)
 
 /* What a public function answers of a payout's row. */
 static Datum
-answer_payout(Datum row)
+answer_payout(Datum value)
 {
-	HeapTupleHeader header = DatumGetHeapTupleHeader(row);
+	HeapTupleHeader header = DatumGetHeapTupleHeader(value);
 	TupleDesc desc =
 		lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header), HeapTupleHeaderGetTypMod(header));
 	HeapTupleData tuple = {
 		.t_len = HeapTupleHeaderGetDatumLength(header), .t_tableOid = InvalidOid, .t_data = header};
+	PayoutRow row;
+	Datum answer;
 
 	ItemPointerSetInvalid(&tuple.t_self);
-	row = payout_row_answer(&tuple, desc);
+	payout_row_read(&row, desc, &tuple);
+	answer = payout_row_answer(&row);
 	ReleaseTupleDesc(desc);
-	return row;
+	return answer;
 }
 
 static Datum

@@ -36,7 +36,6 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "advisory.h"
-#include "catalog/namespace.h"
 #include "crash_point.h"
 #include "errors.h"
 #include "escrow.h"
@@ -45,13 +44,13 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "plan.h"
+#include "row.h"
 #include "settings.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -162,7 +161,7 @@ make_key(const text *merchant_id, SlotKey *key)
 
 	memset(key, 0, sizeof(*key));
 	key->database = MyDatabaseId;
-	key->balance_table = get_relname_relid("balance", get_namespace_oid("payout", false));
+	key->balance_table = row_relation("balance");
 	if (length >= MERCHANT_ID_SIZE)
 		ereport(ERROR, (errcode(PY_UNKNOWN_MERCHANT),
 						errmsg("merchant \"%s\" has no balance", text_to_cstring(merchant_id)),
@@ -610,7 +609,7 @@ Datum
 payout_escrow(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Oid balance_table = get_relname_relid("balance", get_namespace_oid("payout", false));
+	Oid balance_table = row_relation("balance");
 
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; state != NULL && i < payout_escrow_slots; i++)

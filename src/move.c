@@ -174,6 +174,16 @@ stamp(Move *move, PayoutColumn column, bool is_so)
 		payout_row_set_null(&move->new, column);
 }
 
+/* A column of type text; NULL for null. */
+static char *
+text_of(HeapTuple row, TupleDesc desc, const char *column)
+{
+	bool isnull;
+	Datum value = SPI_getbinval(row, desc, SPI_fnumber(desc, column), &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
 static MoveRule *
 find_rule(const Move *move)
 {
@@ -190,8 +200,8 @@ find_rule(const Move *move)
 						errmsg("a payout in state \"%s\" cannot become \"%s\"", from, to),
 						errdetail("TXID %s.", payout_row_text(&move->new, TXID)),
 						errhint("The allowed moves stand in payout.allowed_move.")));
-	rule->money = SPI_getvalue(allowed, desc, SPI_fnumber(desc, "money"));
-	rule->event = SPI_getvalue(allowed, desc, SPI_fnumber(desc, "event"));
+	rule->money = text_of(allowed, desc, "money");
+	rule->event = text_of(allowed, desc, "event");
 	rule->final = DatumGetBool(SPI_getbinval(allowed, desc, SPI_fnumber(desc, "final"), &isnull));
 	return rule;
 }

@@ -167,12 +167,9 @@ payout_row_set_null(PayoutRow *row, PayoutColumn column)
 }
 
 Datum
-payout_row_answer(HeapTuple tuple, TupleDesc desc)
+payout_row_answer(PayoutRow *row)
 {
-	PayoutRow row;
-
-	payout_row_read(&row, desc, tuple);
-	payout_row_set_null(&row, SOURCE_ACCOUNT_NO);
-	payout_row_set_null(&row, CONTENT_SALT);
-	return HeapTupleGetDatum(heap_form_tuple(desc, row.values, row.nulls));
+	payout_row_set_null(row, SOURCE_ACCOUNT_NO);
+	payout_row_set_null(row, CONTENT_SALT);
+	return HeapTupleGetDatum(heap_form_tuple(row->desc, row->values, row->nulls));
 }

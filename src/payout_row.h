@@ -100,9 +100,9 @@ extern void payout_row_set_text(PayoutRow *row, PayoutColumn column, const char 
 extern void payout_row_set_null(PayoutRow *row, PayoutColumn column);
 
 /*
- * A row of payout.payout as public functions answer with it: without the platform's own account and the salt, which are no
- * business of merchants.
+ * The row as public functions answer with it: the platform's own account and the salt, which are no business of merchants, are
+ * taken out of it first.
  */
-extern Datum payout_row_answer(HeapTuple tuple, TupleDesc desc);
+extern Datum payout_row_answer(PayoutRow *row);
 
 #endif /* PAYOUT_PAYOUT_ROW_H */

@@ -21,6 +21,7 @@
 #include "txid.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
+#include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
@@ -97,19 +98,55 @@ register_find_route(Datum bank_code, Route *route)
 	return route->source_account_no != (Datum) 0;
 }
 
+/* What each plain payout begins with, made once for the session. */
+typedef struct Beginning
+{
+	Datum kind;
+	Datum state;
+	Datum method;
+	Datum options;
+	Datum currency;
+	Datum account_check;
+	Datum nothing; /* 0.00 */
+} Beginning;
+
+static const Beginning *
+find_beginning(void)
+{
+	static Beginning *beginning = NULL;
+	MemoryContext outer;
+	Beginning *made;
+
+	if (beginning != NULL)
+		return beginning;
+	outer = MemoryContextSwitchTo(TopMemoryContext);
+	made = palloc(sizeof(Beginning));
+	made->kind = CStringGetTextDatum("disbursement");
+	made->state = CStringGetTextDatum("registered");
+	made->method = CStringGetTextDatum("online");
+	made->options = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
+	made->currency = CStringGetTextDatum("IDR");
+	made->account_check = CStringGetTextDatum("pending");
+	made->nothing =
+		DirectFunctionCall2(numeric_round, NumericGetDatum(int64_to_numeric(0)), Int32GetDatum(2));
+	beginning = made;
+	MemoryContextSwitchTo(outer);
+	return beginning;
+}
+
 void
 register_fill_common(PayoutRow *row)
 {
-	Datum zero = DirectFunctionCall2(numeric_round, NumericGetDatum(int64_to_numeric(0)), Int32GetDatum(2));
+	const Beginning *beginning = find_beginning();
 
-	payout_row_set_text(row, KIND, "disbursement");
-	payout_row_set_text(row, STATE, "registered");
-	payout_row_set_text(row, METHOD, "online");
-	payout_row_set(row, OPTIONS, DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
-	payout_row_set(row, FEE, zero);
-	payout_row_set_text(row, CURRENCY, "IDR");
+	payout_row_set(row, KIND, beginning->kind);
+	payout_row_set(row, STATE, beginning->state);
+	payout_row_set(row, METHOD, beginning->method);
+	payout_row_set(row, OPTIONS, beginning->options);
+	payout_row_set(row, FEE, beginning->nothing);
+	payout_row_set(row, CURRENCY, beginning->currency);
 	payout_row_set(row, EVENTS, Int32GetDatum(1));
-	payout_row_set_text(row, ACCOUNT_CHECK, "pending");
+	payout_row_set(row, ACCOUNT_CHECK, beginning->account_check);
 	payout_row_set(row, CHECK_TRIES, Int32GetDatum(0));
 	payout_row_set(row, STATUS_TRIES, Int32GetDatum(0));
 	payout_row_set(row, NOT_FOUND, Int32GetDatum(0));
@@ -153,7 +190,6 @@ register_at_once(FunctionCallInfo fcinfo, Datum *result)
 	PayoutRow row;
 	HistoryRow history;
 	TupleDesc desc;
-	HeapTuple written;
 	Datum salt;
 
 	if (!is_plain(fcinfo, &wanted) || !register_is_in_order(&wanted))
@@ -167,12 +203,11 @@ register_at_once(FunctionCallInfo fcinfo, Datum *result)
 	register_fill_common(&row);
 	content_salts(1, &salt);
 	register_fill(&row, &wanted, &route, salt, payout_now());
-	written = row_insert_new("payout", desc->natts, row.values, row.nulls);
 	/* Known by its reference number, or the TXID is taken (the clock was set back). */
-	if (written == NULL)
+	if (!row_insert_new("payout", desc->natts, row.values, row.nulls))
 		return false;
 	history_make_first(&history, &row);
 	history_write(&history);
-	*result = payout_row_answer(written, desc);
+	*result = payout_row_answer(&row);
 	return true;
 }

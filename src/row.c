@@ -98,20 +98,31 @@ write_slot(RowTarget *target, Writing writing, HeapTuple old, const bool *replac
 	return written;
 }
 
-/* A new row as it was written, or NULL. */
-static HeapTuple
-write_row(const char *table, Writing writing, int columns, const Datum *values, const bool *nulls,
-		  HeapTuple old, const bool *replaced)
+/* The values become those that a trigger has put in their place. */
+static void
+read_back(RowTarget *target, Datum *values, bool *nulls)
+{
+	TriggerDesc *triggers = target->result->ri_TrigDesc;
+
+	if (triggers != NULL && triggers->trig_insert_before_row)
+		heap_deform_tuple(ExecCopySlotHeapTuple(target->slot), target->slot->tts_tupleDescriptor, values,
+						  nulls);
+}
+
+static bool
+write_row(const char *table, Writing writing, int columns, Datum *values, bool *nulls, HeapTuple old,
+		  const bool *replaced)
 {
 	RowTarget *target;
-	HeapTuple written = NULL;
+	bool written;
 
 	PreventCommandIfReadOnly(writing == UPDATE_ROW ? "UPDATE" : "INSERT");
 	PushActiveSnapshot(GetTransactionSnapshot());
 	target = row_target_open(table, columns);
 	fill_slot(target, values, nulls);
-	if (write_slot(target, writing, old, replaced) && writing == INSERT_NEW_ROW)
-		written = ExecCopySlotHeapTuple(target->slot);
+	written = write_slot(target, writing, old, replaced);
+	if (written && writing == INSERT_NEW_ROW)
+		read_back(target, values, nulls);
 	row_target_close(target);
 	PopActiveSnapshot();
 	CommandCounterIncrement();
@@ -124,7 +135,7 @@ row_insert(const char *table, int columns, Datum *values, bool *nulls)
 	(void) write_row(table, INSERT_ROW, columns, values, nulls, NULL, NULL);
 }
 
-HeapTuple
+bool
 row_insert_new(const char *table, int columns, Datum *values, bool *nulls)
 {
 	return write_row(table, INSERT_NEW_ROW, columns, values, nulls, NULL, NULL);

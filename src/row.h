@@ -11,7 +11,7 @@
 
 #define ROW_KEYS_MAX 4
 
-/* The table or index payout.NAME. */
+/* The table or index payout.NAME; an internal error when there is none. */
 extern Oid row_relation(const char *name);
 
 /* What row_fetch finds, in an open table, under the active snapshot. */
@@ -44,8 +44,11 @@ extern HeapTuple row_lock(const char *table, const char *index, int keys, const 
  */
 extern void row_insert(const char *table, int columns, Datum *values, bool *nulls);
 
-/* The same as by INSERT ... ON CONFLICT DO NOTHING. The row, or NULL where a unique key is taken. */
-extern HeapTuple row_insert_new(const char *table, int columns, Datum *values, bool *nulls);
+/*
+ * The same as by INSERT ... ON CONFLICT DO NOTHING: false where a unique key is taken. The values become those of the row as it
+ * was written, which a trigger may have changed.
+ */
+extern bool row_insert_new(const char *table, int columns, Datum *values, bool *nulls);
 
 /*
  * Changes columns of a row that row_lock answered; replaced says which. Constraints, triggers and indexes are served as

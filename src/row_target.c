@@ -44,20 +44,27 @@ typedef struct Description
 static Description described[TARGETS_MAX];
 static int described_count = 0;
 
-Oid
-row_relation(const char *name)
-{
-	Oid oid = get_relname_relid(name, get_namespace_oid("payout", false));
+/*
+ * The relations found lately, each at a place that its name's address gives: a name is a literal, so its place is the same in
+ * each call. Whatever stands there is compared with the name, and goes when its relation changes, as by a DROP.
+ */
+#define FOUND_MAX 64
 
-	if (!OidIsValid(oid))
-		elog(ERROR, "relation payout.%s is missing", name);
-	return oid;
-}
+typedef struct Found
+{
+	char name[NAMEDATALEN];
+	Oid oid; /* InvalidOid: none */
+} Found;
+
+static Found found_lately[FOUND_MAX];
 
 /* A relation has changed, or with InvalidOid any may have. */
 static void
 mark_stale(Datum arg, Oid relation)
 {
+	for (int i = 0; i < FOUND_MAX; i++)
+		if (!OidIsValid(relation) || relation == found_lately[i].oid)
+			found_lately[i].oid = InvalidOid;
 	for (int i = 0; i < described_count; i++)
 		if (!OidIsValid(relation) || relation == described[i].table)
 			described[i].stale = true;
@@ -80,6 +87,22 @@ watch_relations(void)
 	if (!registered)
 		CacheRegisterRelcacheCallback(mark_stale, (Datum) 0);
 	registered = true;
+}
+
+Oid
+row_relation(const char *name)
+{
+	Found *found = &found_lately[((uintptr_t) name / 4) % FOUND_MAX];
+
+	watch_relations();
+	if (!OidIsValid(found->oid) || strcmp(found->name, name) != 0)
+	{
+		found->oid = get_relname_relid(name, get_namespace_oid("payout", false));
+		strlcpy(found->name, name, NAMEDATALEN);
+	}
+	if (!OidIsValid(found->oid))
+		elog(ERROR, "relation payout.%s is missing", name);
+	return found->oid;
 }
 
 static Description *
