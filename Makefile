@@ -86,6 +86,7 @@ C_FILES = \
 	snap \
 	snap_sign \
 	snap_subject \
+	subject \
 	snap_words \
 	snap_code \
 	outcome \

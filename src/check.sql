@@ -67,7 +67,8 @@ declare
 	answers text[];
 	n integer;
 begin
-	foreach n in array payout.numbers_of_others(p_channel_ids, p_attempt_ids, p_bank_reference_nos) loop
+	foreach n in array case when payout.numbers_are_new(p_bank_reference_nos) then '{}'
+		else payout.numbers_of_others(p_channel_ids, p_attempt_ids, p_bank_reference_nos) end loop
 		p_outcomes[n] := 'unknown';
 		p_classes[n] := 'unknown';
 		p_statuses[n] := 'unknown';

@@ -263,7 +263,8 @@ declare
 	started timestamptz := payout.clock();
 begin
 	-- A success with the number of another payout may be the answer to that one's order.
-	foreach n in array payout.numbers_of_others(p_channel_ids, p_attempt_ids, p_bank_reference_nos) loop
+	foreach n in array case when payout.numbers_are_new(p_bank_reference_nos) then '{}'
+		else payout.numbers_of_others(p_channel_ids, p_attempt_ids, p_bank_reference_nos) end loop
 		p_outcomes[n] := 'unknown';
 		p_classes[n] := 'unknown';
 		p_excerpts[n] := concat_ws(' ', 'the bank''s number in the answer is of another payout; the bank says:', p_excerpts[n]);

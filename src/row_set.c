@@ -16,6 +16,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_collation.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
@@ -210,14 +211,17 @@ typedef struct KeyScan
 static void
 begin_scan(KeyScan *scan, const char *table, const char *index, int keys, LOCKMODE mode, Snapshot snapshot)
 {
+	StrategyNumber equal;
+
 	scan->rel = table_open(row_relation(table), mode);
 	scan->index = index_open(row_relation(index), AccessShareLock);
 	scan->slot = table_slot_create(scan->rel, NULL);
 	scan->scan = index_beginscan(scan->rel, scan->index, snapshot, keys, 0);
 	scan->keys = keys;
+	equal = scan->index->rd_rel->relam == HASH_AM_OID ? HTEqualStrategyNumber : BTEqualStrategyNumber;
 	for (int i = 0; i < keys; i++)
-		ScanKeyEntryInitialize(&scan->scan_keys[i], 0, i + 1, BTEqualStrategyNumber, InvalidOid,
-							   C_COLLATION_OID, F_TEXTEQ, (Datum) 0);
+		ScanKeyEntryInitialize(&scan->scan_keys[i], 0, i + 1, equal, InvalidOid, C_COLLATION_OID, F_TEXTEQ,
+							   (Datum) 0);
 }
 
 /* Whether there is a row of the key; it is in the slot then. */

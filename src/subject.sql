@@ -28,6 +28,11 @@ end
 $$;
 comment on function payout.external_ids(text, uuid) is 'worker: the external ids under which the bank may have received the payouts of a batch, parted by blanks';
 
+create function payout.numbers_are_new(numbers text[]) returns boolean
+language c volatile strict parallel unsafe as 'MODULE_PATHNAME', 'payout_numbers_are_new';
+comment on function payout.numbers_are_new(text[]) is
+'worker: whether none of the bank''s own numbers in these answers is recorded for a payout, and none comes twice: none is of another payout then';
+
 -- Answers that ended together may bring one number as well. A bulk's own number is no payout's.
 create function payout.numbers_of_others(p_channel_ids text[], p_attempt_ids uuid[], p_numbers text[]) returns integer[]
 language plpgsql
