@@ -1,6 +1,9 @@
 /*
  * advisory.h: the extension's own advisory locks, in one list, so that no two of them meet.
  * Whoever needs a lock that is no row's enters.
+ *
+ * SQL's functions take the classes 1 (one bigint) and 2 (two integers), whatever role calls them. Ours is another class, so that
+ * no session can hold one of these locks by SQL.
  */
 #ifndef PAYOUT_ADVISORY_H
 #define PAYOUT_ADVISORY_H
@@ -8,7 +11,7 @@
 #include "miscadmin.h"
 #include "storage/lock.h"
 
-#define ADVISORY_CLASS 0x7061796f /* our own half of the key space */
+#define ADVISORY_CLASS 0x7061
 
 typedef enum AdvisoryLock
 {
@@ -21,7 +24,7 @@ advisory_tag(AdvisoryLock lock)
 {
 	LOCKTAG tag;
 
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, ADVISORY_CLASS, lock, 2);
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, lock, ADVISORY_CLASS);
 	return tag;
 }
 

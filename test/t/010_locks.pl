@@ -56,6 +56,28 @@ $node->safe_psql('postgres', 'select pg_reload_conf()');
 $t->wait_state($unsafe, 'paid');
 is($t->times_paid($unsafe), 1, 'paid once');
 
+# Who may connect and nothing else holds every advisory lock that SQL's functions can take under the numbers of ours: neither a
+# merchant whose balance is not in shared memory yet nor a worker that begins waits for it.
+$node->safe_psql('app', 'create role stranger login');
+my $ours = "select objsubid, objid, classid from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = 'app')";
+my @locks = split /\n/, $t->sql("$ours and pid = " . pid_of_worker());
+is(scalar @locks, 1, 'the worker holds its lock');
+is($t->sql("select count(*) from ($ours) l where l.objsubid in (1, 2)"), 0, 'which is of no class that SQL takes');
+my $stranger = $node->background_psql('app', extra_params => [ '--username=stranger' ]);
+for my $class (0, 1, 0x7061, 0x7061796f, map { (split /\|/)[0, 2] } @locks)
+{
+	$stranger->query_safe("select pg_advisory_lock($class, n), pg_advisory_lock((cast($class as bigint) << 32) | n), pg_advisory_lock((n::bigint << 32) | $class) from generate_series(0, 8) n");
+}
+$t->sql("select from payout.create_merchant('MERCHANT09', 'Not in memory')");
+is($t->sql("set lock_timeout = '10s'; select amount from payout.top_up('MERCHANT09', 100, 'T')"), '100.00', 'a balance is loaded');
+is($t->sql("set lock_timeout = '10s'; update payout.balance set available = available where merchant_id = 'MERCHANT09' returning merchant_id"), 'MERCHANT09', 'and changed by hand');
+$before = pid_of_worker();
+$node->safe_psql('postgres', "select pg_terminate_backend($before)");
+$t->wait_for('the next worker', sub { my $now = pid_of_worker(); $now ne '' && $now ne $before });
+push @paid, $t->pay;
+$t->wait_state($paid[-1], 'paid');
+$stranger->quit;
+
 # A lock on a whole table stops the work while it is held, and no longer.
 $t->sql("select payout.pause_channel('BANK1', 'lock')");
 my $locked = $t->pay;
