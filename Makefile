@@ -31,6 +31,7 @@ C_FILES = \
 	escrow \
 	row \
 	row_target \
+	row_plain \
 	row_set \
 	row_cache \
 	payout_row \

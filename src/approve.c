@@ -91,7 +91,7 @@ approve_at_once(FunctionCallInfo fcinfo, Datum *result)
 	if (!approve_is_plain(&row))
 		return false;
 	approve_fill(&row, now, approve_deadline(payout_row_get(&row, CHANNEL_ID), now));
-	row_update("payout", old, desc->natts, row.values, row.nulls, row.replaced);
+	row_update("payout", old, PAYOUT_COLUMN_COUNT, row.values, row.nulls, row.replaced);
 	*result = make_answer(fcinfo, &row);
 	return true;
 }

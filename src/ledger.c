@@ -305,19 +305,18 @@ post_to(RowSet *set, Datum merchant_id, Datum txid, const char *kind, const char
 		Datum amount, Datum reference_no)
 {
 	pg_uuid_t id;
-	Datum values[] = {merchant_id,
-					  UUIDPGetDatum(&id),
-					  (Datum) 0,
-					  CStringGetTextDatum(kind),
-					  CStringGetTextDatum(debit),
-					  CStringGetTextDatum(credit),
-					  amount,
-					  CStringGetTextDatum("IDR"),
-					  txid,
-					  reference_no,
-					  CStringGetTextDatum(caller_name())};
-	bool nulls[] = {false, false, false, false, false, false, false, false, false, reference_no == (Datum) 0,
-					false};
+	Datum values[LEDGER_TRANSFER_COLUMNS] = {merchant_id,
+											 UUIDPGetDatum(&id),
+											 (Datum) 0,
+											 CStringGetTextDatum(kind),
+											 CStringGetTextDatum(debit),
+											 CStringGetTextDatum(credit),
+											 amount,
+											 CStringGetTextDatum("IDR"),
+											 txid,
+											 reference_no,
+											 CStringGetTextDatum(caller_name())};
+	bool nulls[LEDGER_TRANSFER_COLUMNS] = {[9] = reference_no == (Datum) 0};
 
 	/* Before the moment, which then is later than the transaction's number: chain.sql relies on it. */
 	(void) GetCurrentTransactionId();

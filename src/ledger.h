@@ -53,6 +53,8 @@ typedef struct LedgerShare
 extern void ledger_take_set(Datum merchant_id, int count, LedgerShare *shares, const Datum *daily_total_max);
 
 extern void ledger_add_taken(RowSet *transfers, Datum merchant_id, Datum txid, Datum amount, Datum fee);
+/* Inserts a set of rows of payout.transfer, which has so many columns. */
+#define LEDGER_TRANSFER_COLUMNS 11
 extern void ledger_insert_set(const RowSet *transfers);
 
 /* An amount (numeric, at most two decimals) in hundredths. */

@@ -284,9 +284,9 @@ move_set_init(MoveSet *set, const Policy *policy)
 {
 	set->policy = policy;
 	set->rule = NULL;
-	row_set_init(&set->history, "payout_event");
-	row_set_init(&set->notifications, "notification");
-	row_set_init(&set->transfers, "transfer");
+	row_set_init(&set->history, "payout_event", HISTORY_COLUMNS);
+	row_set_init(&set->notifications, "notification", OWE_COLUMNS);
+	row_set_init(&set->transfers, "transfer", LEDGER_TRANSFER_COLUMNS);
 }
 
 void
@@ -312,7 +312,7 @@ move_set_write(const MoveSet *set, int count, const HeapTuple *old, const HeapTu
 	done_by_set = true;
 	PG_TRY();
 	{
-		row_set_update("payout", count, old, new, replaced);
+		row_set_update("payout", PAYOUT_COLUMN_COUNT, count, old, new, replaced);
 	}
 	PG_FINALLY();
 	{

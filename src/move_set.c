@@ -123,7 +123,7 @@ move(const Step *step)
 		!payout_row_is(&row, STATE, TextDatumGetCString(step->values[STEP_FROM_STATE])))
 		return false;
 	fill(&row, step);
-	row_update("payout", old, desc->natts, row.values, row.nulls, row.replaced);
+	row_update("payout", old, PAYOUT_COLUMN_COUNT, row.values, row.nulls, row.replaced);
 	return true;
 }
 

@@ -37,26 +37,26 @@ void
 owe_notification(const PayoutRow *row, const Policy *policy, const char *event, RowSet *set)
 {
 	/* The columns of payout.notification in their order; PAYOUT_COLUMN_COUNT: none of the payout's. */
-	static const PayoutColumn columns[] = {MERCHANT_ID,
-										   TXID,
-										   EVENTS,
-										   PAYOUT_COLUMN_COUNT, /* created_at */
-										   PAYOUT_COLUMN_COUNT, /* due_at */
-										   PAYOUT_COLUMN_COUNT, /* delivered_at */
-										   PAYOUT_COLUMN_COUNT, /* given_up_at */
-										   PAYOUT_COLUMN_COUNT, /* tries */
-										   PAYOUT_COLUMN_COUNT, /* http_status */
-										   PAYOUT_COLUMN_COUNT, /* sending_by */
-										   PAYOUT_COLUMN_COUNT, /* event */
-										   STATE,
-										   FEE,
-										   ACCOUNT_CHECK,
-										   BANK_REFERENCE_NO,
-										   CVS_CODE,
-										   CVS_REFERENCE,
-										   RESPONSE_CODE,
-										   REASON,
-										   PAYOUT_COLUMN_COUNT /* error */};
+	static const PayoutColumn columns[OWE_COLUMNS] = {MERCHANT_ID,
+													  TXID,
+													  EVENTS,
+													  PAYOUT_COLUMN_COUNT, /* created_at */
+													  PAYOUT_COLUMN_COUNT, /* due_at */
+													  PAYOUT_COLUMN_COUNT, /* delivered_at */
+													  PAYOUT_COLUMN_COUNT, /* given_up_at */
+													  PAYOUT_COLUMN_COUNT, /* tries */
+													  PAYOUT_COLUMN_COUNT, /* http_status */
+													  PAYOUT_COLUMN_COUNT, /* sending_by */
+													  PAYOUT_COLUMN_COUNT, /* event */
+													  STATE,
+													  FEE,
+													  ACCOUNT_CHECK,
+													  BANK_REFERENCE_NO,
+													  CVS_CODE,
+													  CVS_REFERENCE,
+													  RESPONSE_CODE,
+													  REASON,
+													  PAYOUT_COLUMN_COUNT /* error */};
 	enum
 	{
 		CREATED_AT = 3,
@@ -80,5 +80,8 @@ owe_notification(const PayoutRow *row, const Policy *policy, const char *event, 
 	values[TRIES] = Int32GetDatum(0);
 	values[EVENT] = CStringGetTextDatum(event);
 	nulls[CREATED_AT] = nulls[DUE_AT] = nulls[TRIES] = nulls[EVENT] = false;
-	row_insert("notification", lengthof(columns), values, nulls);
+	if (set != NULL)
+		row_set_add(set, values, nulls);
+	else
+		row_insert("notification", OWE_COLUMNS, values, nulls);
 }

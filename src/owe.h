@@ -8,6 +8,8 @@
 #include "policy.h"
 #include "row_set.h"
 
+#define OWE_COLUMNS 20 /* of payout.notification */
+
 /*
  * Owes the merchant a notification of the payout's event, which its last history row is, if it wants those. It is written
  * at once, or added to a set (unless NULL).

@@ -8,7 +8,7 @@
 #include "access/htup.h"
 #include "access/tupdesc.h"
 
-#define PAYOUT_COLUMNS_MAX 64
+#define PAYOUT_COLUMNS_MAX 128
 
 /* The columns that C knows, in the order of their names in payout_row.c. */
 typedef enum PayoutColumn

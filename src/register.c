@@ -204,7 +204,7 @@ register_at_once(FunctionCallInfo fcinfo, Datum *result)
 	content_salts(1, &salt);
 	register_fill(&row, &wanted, &route, salt, payout_now());
 	/* Known by its reference number, or the TXID is taken (the clock was set back). */
-	if (!row_insert_new("payout", desc->natts, row.values, row.nulls))
+	if (!row_insert_new("payout", PAYOUT_COLUMN_COUNT, row.values, row.nulls))
 		return false;
 	history_make_first(&history, &row);
 	history_write(&history);

@@ -208,11 +208,12 @@ register_set(BatchItem *items, int count, const Policy *policy, Datum *txids)
 							  policy_allows(policy, "online", sorted[i]->wanted.amount) &&
 							  find_route(&routes, sorted[i]->wanted.bank_code) != NULL;
 	found = leave_known(sorted, keep_plain(sorted, found));
-	if (found == 0)
+	/* Where others have a word in a payout's content, its digest is taken of what they made of it, as register does. */
+	if (found == 0 || !row_is_as_made("payout", PAYOUT_COLUMN_COUNT))
 		return;
-	row_set_init(&payouts, "payout");
+	row_set_init(&payouts, "payout", PAYOUT_COLUMN_COUNT);
 	payouts.fill_percent = FILL_PERCENT;
-	row_set_init(&events, "payout_event");
+	row_set_init(&events, "payout_event", HISTORY_COLUMNS);
 	make_rows(sorted, found, txids, &routes, &payouts, &events);
 	if (!write_rows(&payouts, &events))
 		memset(txids, 0, count * sizeof(Datum));

@@ -2,7 +2,8 @@
  * row.c: single rows without the planner and the start of an executor, which cost several times what the row does.
  *
  * Writing goes the way of replication's apply worker (ExecSimpleRelationInsert and its sisters), so nothing is left out
- * that INSERT and UPDATE do. What that way needs to know of a table is kept (row_target.c).
+ * that INSERT and UPDATE do. What that way needs to know of a table is kept (row_target.c). Tables to which somebody else has
+ * added something are written by statements (row_plain.c).
  *
  * Rights are not checked: the callers act for the extension's owner.
  */
@@ -18,6 +19,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "row.h"
+#include "row_plain.h"
 #include "row_target.h"
 #include "storage/lmgr.h"
 #include "tcop/utility.h"
@@ -98,6 +100,20 @@ write_slot(RowTarget *target, Writing writing, HeapTuple old, const bool *replac
 	return written;
 }
 
+/* What row_target.c does not serve. */
+static bool
+write_plain(const char *table, Writing writing, int columns, Datum *values, bool *nulls, HeapTuple old,
+			const bool *replaced)
+{
+	if (writing == INSERT_NEW_ROW)
+		return row_plain_insert_new(table, columns, values, nulls);
+	if (writing == INSERT_ROW)
+		row_plain_insert(table, columns, values, nulls);
+	else
+		row_plain_update(table, old, columns, values, nulls, replaced);
+	return true;
+}
+
 /* The values become those that a trigger has put in their place. */
 static void
 read_back(RowTarget *target, Datum *values, bool *nulls)
@@ -119,6 +135,12 @@ write_row(const char *table, Writing writing, int columns, Datum *values, bool *
 	PreventCommandIfReadOnly(writing == UPDATE_ROW ? "UPDATE" : "INSERT");
 	PushActiveSnapshot(GetTransactionSnapshot());
 	target = row_target_open(table, columns);
+	if (target == NULL)
+	{
+		written = write_plain(table, writing, columns, values, nulls, old, replaced);
+		PopActiveSnapshot();
+		return written;
+	}
 	fill_slot(target, values, nulls);
 	written = write_slot(target, writing, old, replaced);
 	if (written && writing == INSERT_NEW_ROW)
@@ -145,6 +167,22 @@ void
 row_update(const char *table, HeapTuple old, int columns, Datum *values, bool *nulls, bool *replaced)
 {
 	(void) write_row(table, UPDATE_ROW, columns, values, nulls, old, replaced);
+}
+
+bool
+row_is_as_made(const char *table, int columns)
+{
+	RowTarget *target;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	target = row_target_open(table, columns);
+	if (target != NULL)
+	{
+		AfterTriggerEndQuery(target->estate);
+		row_target_close(target);
+	}
+	PopActiveSnapshot();
+	return target != NULL;
 }
 
 TupleDesc

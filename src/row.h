@@ -18,6 +18,12 @@ extern Oid row_relation(const char *name);
 extern HeapTuple row_scan(Relation rel, const char *index, int keys, const Datum *key);
 
 /*
+ * Whether payout.TABLE has so many columns and is as CREATE EXTENSION made it, but for indexes: no trigger, rule or policy of
+ * others has a word in what is written. It stays locked for writing rows until the transaction ends.
+ */
+extern bool row_is_as_made(const char *table, int columns);
+
+/*
  * The columns of an open table, as long as its lock is held: until the transaction ends. They need no release, and callers
  * may hold them while the table is closed.
  */
@@ -39,14 +45,14 @@ extern HeapTuple row_fetch(const char *table, const char *index, int keys, const
 extern HeapTuple row_lock(const char *table, const char *index, int keys, const Datum *key, TupleDesc *desc);
 
 /*
- * Inserts one row into payout.TABLE: all columns in order, of their exact types, defaults included. Constraints, triggers
- * and indexes are served as by INSERT. The row is visible to the next command.
+ * Inserts one row into payout.TABLE: all columns of ours in order, of their exact types, defaults included; columns of others
+ * get their defaults. Constraints, triggers and indexes are served as by INSERT. The row is visible to the next command.
  */
 extern void row_insert(const char *table, int columns, Datum *values, bool *nulls);
 
 /*
  * The same as by INSERT ... ON CONFLICT DO NOTHING: false where a unique key is taken. The values become those of the row as it
- * was written, which a trigger may have changed.
+ * was written, which a trigger may have changed; the arrays have room for the columns of others.
  */
 extern bool row_insert_new(const char *table, int columns, Datum *values, bool *nulls);
 

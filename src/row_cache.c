@@ -132,7 +132,7 @@ read_row(CachedTable *table, const char *index, int keys, const Datum *key)
 	{
 		MemoryContext outer = MemoryContextSwitchTo(TopMemoryContext);
 
-		table->desc = CreateTupleDescCopy(RelationGetDescr(rel));
+		table->desc = CreateTupleDescCopyConstr(RelationGetDescr(rel));
 		MemoryContextSwitchTo(outer);
 	}
 	PushActiveSnapshot(GetLatestSnapshot());

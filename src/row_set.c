@@ -22,6 +22,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "row.h"
+#include "row_plain.h"
 #include "row_set.h"
 #include "row_target.h"
 #include "tcop/utility.h"
@@ -34,13 +35,28 @@
 #define ROWS_AT_ONCE 200
 
 void
-row_set_init(RowSet *set, const char *table)
+row_set_init(RowSet *set, const char *table, int columns)
 {
 	*set = (RowSet){.table = table,
+					.columns = columns,
 					.desc = row_describe(table),
 					.context = CurrentMemoryContext,
 					.rows = palloc(ROOM_AT_FIRST * sizeof(HeapTuple)),
 					.room = ROOM_AT_FIRST};
+}
+
+/* A row of a table that has columns of others as well. */
+static HeapTuple
+form_wider(const RowSet *set, const Datum *values, const bool *nulls)
+{
+	int all = set->desc->natts;
+	Datum *wider_values = palloc0(all * sizeof(Datum));
+	bool *wider_nulls = palloc(all * sizeof(bool));
+
+	memset(wider_nulls, true, all * sizeof(bool));
+	memcpy(wider_values, values, set->columns * sizeof(Datum));
+	memcpy(wider_nulls, nulls, set->columns * sizeof(bool));
+	return heap_form_tuple(set->desc, wider_values, wider_nulls);
 }
 
 void
@@ -53,8 +69,11 @@ row_set_add(RowSet *set, const Datum *values, const bool *nulls)
 		set->room *= 2;
 		set->rows = repalloc(set->rows, set->room * sizeof(HeapTuple));
 	}
-	set->rows[set->count++] =
-		heap_form_tuple(set->desc, unconstify(Datum *, values), unconstify(bool *, nulls));
+	if (set->desc->natts == set->columns)
+		set->rows[set->count++] =
+			heap_form_tuple(set->desc, unconstify(Datum *, values), unconstify(bool *, nulls));
+	else
+		set->rows[set->count++] = form_wider(set, values, nulls);
 	MemoryContextSwitchTo(outer);
 }
 
@@ -139,6 +158,19 @@ insert_all(RowTarget *target, TupleTableSlot **slots, const RowSet *set)
 	PG_END_TRY();
 }
 
+static void
+insert_plain(const RowSet *set)
+{
+	Datum *values = palloc(set->desc->natts * sizeof(Datum));
+	bool *nulls = palloc(set->desc->natts * sizeof(bool));
+
+	for (int i = 0; i < set->count; i++)
+	{
+		heap_deform_tuple(set->rows[i], set->desc, values, nulls);
+		row_plain_insert(set->table, set->columns, values, nulls);
+	}
+}
+
 void
 row_set_insert(const RowSet *set)
 {
@@ -149,10 +181,16 @@ row_set_insert(const RowSet *set)
 	PreventCommandIfReadOnly("INSERT");
 	if (set->count == 0)
 		return;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	target = row_target_open(set->table, set->columns);
+	if (target == NULL)
+	{
+		insert_plain(set);
+		PopActiveSnapshot();
+		return;
+	}
 	for (int i = 0; i < slot_count; i++)
 		slots[i] = MakeSingleTupleTableSlot(set->desc, &TTSOpsHeapTuple);
-	PushActiveSnapshot(GetTransactionSnapshot());
-	target = row_target_open(set->table, set->desc->natts);
 	insert_all(target, slots, set);
 	row_target_close(target);
 	PopActiveSnapshot();
@@ -183,18 +221,39 @@ update_all(RowTarget *target, int count, const HeapTuple *old, const HeapTuple *
 	PG_END_TRY();
 }
 
+static void
+update_plain(const char *table, int columns, int count, const HeapTuple *old, const HeapTuple *new,
+			 const bool *replaced)
+{
+	TupleDesc desc = row_describe(table);
+	Datum *values = palloc(desc->natts * sizeof(Datum));
+	bool *nulls = palloc(desc->natts * sizeof(bool));
+
+	for (int i = 0; i < count; i++)
+	{
+		heap_deform_tuple(new[i], desc, values, nulls);
+		row_plain_update(table, old[i], columns, values, nulls, replaced);
+	}
+}
+
 void
-row_set_update(const char *table, int count, const HeapTuple *old, const HeapTuple *new, const bool *replaced)
+row_set_update(const char *table, int columns, int count, const HeapTuple *old, const HeapTuple *new,
+			   const bool *replaced)
 {
 	RowTarget *target;
 
 	PreventCommandIfReadOnly("UPDATE");
 	PushActiveSnapshot(GetTransactionSnapshot());
-	target = row_target_open(table, row_describe(table)->natts);
-	update_all(target, count, old, new, replaced);
-	row_target_close(target);
+	target = row_target_open(table, columns);
+	if (target != NULL)
+	{
+		update_all(target, count, old, new, replaced);
+		row_target_close(target);
+		CommandCounterIncrement();
+	}
+	else
+		update_plain(table, columns, count, old, new, replaced);
 	PopActiveSnapshot();
-	CommandCounterIncrement();
 }
 
 /* One scan of an index that is begun again for each key. */

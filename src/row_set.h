@@ -13,6 +13,7 @@
 typedef struct RowSet
 {
 	const char *table;
+	int columns; /* of ours */
 	TupleDesc desc;
 	MemoryContext context; /* the rows are kept here */
 	HeapTuple *rows;
@@ -21,10 +22,10 @@ typedef struct RowSet
 	int fill_percent; /* how full pages may become; 0: as the table says */
 } RowSet;
 
-/* No rows of payout.TABLE yet. They will be kept in the current memory context. */
-extern void row_set_init(RowSet *set, const char *table);
+/* No rows of payout.TABLE, which has so many columns of ours, yet. They will be kept in the current memory context. */
+extern void row_set_init(RowSet *set, const char *table, int columns);
 
-/* Adds a row: all columns in order, of their exact types, defaults included. */
+/* Adds a row: all columns of ours in order, of their exact types, defaults included. */
 extern void row_set_add(RowSet *set, const Datum *values, const bool *nulls);
 
 /*
@@ -37,8 +38,8 @@ extern void row_set_insert(const RowSet *set);
  * Replaces rows that row_set_lock answered by new versions; replaced says which columns may differ. Constraints, triggers
  * and indexes are served as by UPDATE. The new versions are visible to the next command.
  */
-extern void row_set_update(const char *table, int count, const HeapTuple *old, const HeapTuple *new,
-						   const bool *replaced);
+extern void row_set_update(const char *table, int columns, int count, const HeapTuple *old,
+						   const HeapTuple *new, const bool *replaced);
 
 /*
  * Which of so many keys (each of the first columns of the index, texts with collation "C") are taken by a row, be it one

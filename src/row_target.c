@@ -30,6 +30,7 @@
 #include "utils/snapmgr.h"
 
 #define TARGETS_MAX 8
+#define DESCRIPTIONS_MAX 32
 
 static RowTarget *kept[TARGETS_MAX]; /* NULL: free */
 
@@ -41,7 +42,7 @@ typedef struct Description
 	bool stale;
 } Description;
 
-static Description described[TARGETS_MAX];
+static Description described[DESCRIPTIONS_MAX];
 static int described_count = 0;
 
 /*
@@ -112,8 +113,8 @@ find_description(Oid table)
 	for (int i = 0; i < described_count; i++)
 		if (described[i].table == table)
 			return &described[i];
-	if (described_count == TARGETS_MAX)
-		described_count = 0;
+	if (described_count == DESCRIPTIONS_MAX)
+		elog(ERROR, "too many tables are described");
 	described[described_count] = (Description){.table = table, .stale = true};
 	return &described[described_count++];
 }
@@ -176,9 +177,37 @@ close_indexes(RowTarget *target)
 	target->result->ri_NumIndices = 0;
 }
 
+/* Whether a trigger calls a function of payout; constraints' triggers do not. */
+static bool
+is_our_trigger(const Trigger *trigger, Oid schema)
+{
+	return !trigger->tgisinternal && get_func_namespace(trigger->tgfoid) == schema &&
+		   trigger->tgoldtable == NULL && trigger->tgnewtable == NULL;
+}
+
+/*
+ * Whether a table is as CREATE EXTENSION made it, but for its indexes: then its rows can be written without a statement. Of
+ * what others may add, this file serves indexes alone.
+ */
+static bool
+is_as_made(Relation rel, int columns)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+	Oid schema = RelationGetNamespace(rel);
+
+	if (RelationGetNumberOfAttributes(rel) != columns || rel->rd_rel->relkind != RELKIND_RELATION ||
+		rel->rd_rel->relispartition || rel->rd_rel->relhassubclass || rel->rd_rules != NULL ||
+		rel->rd_rel->relrowsecurity)
+		return false;
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+		if (!is_our_trigger(&triggers->triggers[i], schema))
+			return false;
+	return true;
+}
+
 /* The relation is open. */
 static RowTarget *
-make_target(Relation rel)
+make_target(Relation rel, int columns)
 {
 	MemoryContext context =
 		AllocSetContextCreate(TopMemoryContext, "payout row target", ALLOCSET_DEFAULT_SIZES);
@@ -188,11 +217,19 @@ make_target(Relation rel)
 
 	target->table = RelationGetRelid(rel);
 	target->context = context;
+	target->is_ours = is_as_made(rel, columns);
+	if (!target->is_ours)
+	{
+		MemoryContextSwitchTo(outer);
+		return target;
+	}
 	target->estate = CreateExecutorState();
 	MemoryContextSetParent(target->estate->es_query_cxt, context);
 	target->rte = make_range_table(target->estate, rel);
 	target->result = result;
 	InitResultRelInfo(result, rel, 1, NULL, 0);
+	/* Triggers after a row look for it there. */
+	target->estate->es_opened_result_relations = list_make1(result);
 	for (int i = 0; result->ri_TrigDesc != NULL && i < result->ri_TrigDesc->numtriggers; i++)
 		fmgr_info_cxt(result->ri_TrigDesc->triggers[i].tgfoid, &result->ri_TrigFunctions[i], context);
 	make_slots(target, rel);
@@ -270,12 +307,17 @@ row_target_open(const char *table, int columns)
 	Relation rel = table_open(row_relation(table), RowExclusiveLock);
 	RowTarget *target = find_kept(RelationGetRelid(rel));
 
-	if (columns != RelationGetNumberOfAttributes(rel))
-		elog(ERROR, "payout.%s has %d columns, not %d", table, RelationGetNumberOfAttributes(rel), columns);
 	if (target == NULL)
 	{
-		target = make_target(rel);
+		target = make_target(rel, columns);
 		keep(target);
+	}
+	if (!target->is_ours)
+	{
+		table_close(rel, NoLock);
+		if (!is_kept(target))
+			row_target_forget(target);
+		return NULL;
 	}
 	target->result->ri_RelationDesc = rel;
 	for (int i = 0; i < target->index_count; i++)

@@ -17,13 +17,15 @@ typedef struct RowTarget
 	TupleTableSlot *slot;
 	Oid *indexes;
 	int index_count;
+	bool is_ours; /* else nothing more is known of the table */
 	bool stale;
 	bool in_use;
 } RowTarget;
 
 /*
- * Opens payout.TABLE, which has so many columns, for writing under the active snapshot, until row_target_close. After an
- * error it is forgotten instead.
+ * Opens payout.TABLE, which has so many columns of ours, for writing under the active snapshot, until row_target_close. After
+ * an error it is forgotten instead. NULL where somebody else has added something to the table, which is locked all the same:
+ * row_plain.c writes its rows.
  */
 extern RowTarget *row_target_open(const char *table, int columns);
 extern void row_target_close(RowTarget *target);
