@@ -36,7 +36,9 @@ C_FILES = \
 	row_cache \
 	payout_row \
 	content \
+	ending \
 	chain \
+	admin \
 	history \
 	policy \
 	ledger \
@@ -132,9 +134,13 @@ SQL_FILES = \
 	notify \
 	gate \
 	inbound \
+	admin \
+	evidence \
 	work \
-	verify \
 	chain \
+	verify_admin \
+	verify_evidence \
+	verify \
 	access \
 	health \
 	views \

@@ -69,7 +69,7 @@ and p.pronargs > 0 and (select array_agg('p_' || n order by i) from unnest(p.pro
 select proname from pg_proc where pronamespace = 'payout'::regnamespace and prosrc = 'payout_entry' order by 1;
 select p.oid::regprocedure from pg_proc p where pronamespace = 'payout'::regnamespace and (proleakproof or prosecdef or (prosrc = 'payout_entry' and proparallel <> 'u'));
 -- evidence is guarded by triggers that always fire
-select tgrelid::regclass, tgname, tgenabled from pg_trigger where tgrelid::regclass::text in ('payout.transfer', 'payout.payout_event', 'payout.attempt') and not tgisinternal order by tgrelid::regclass::text, 2;
+select tgrelid::regclass, tgname, tgenabled from pg_trigger where tgrelid::regclass::text in ('payout.transfer', 'payout.payout_event', 'payout.attempt', 'payout.admin_event', 'payout.admin_link') and not tgisinternal order by tgrelid::regclass::text, 2;
 -- every state of the moves can be reached, and only ends have no way on
 select distinct from_state from payout.allowed_move m where from_state <> 'registered' and not exists (select from payout.allowed_move a where a.kind = m.kind and a.to_state = m.from_state);
 select distinct to_state from payout.allowed_move m where not exists (select from payout.allowed_move a where a.kind = m.kind and a.from_state = m.to_state) order by 1;

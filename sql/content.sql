@@ -77,7 +77,7 @@ select p.reference_no, p.channel_id, w.wire_code, w.source_account_no, w.salt = 
 -- sent again, and asked for, in the same words
 update payout.batch b set state = 'open', due_at = payout.clock() from payout.payout p where p.batch_id = b.batch_id and p.reference_no = 'CNK1';
 select w.wire_code, w.source_account_no, w.salt = b.salt as has_salt from payout.claim_again('FROZCH', 10) w join payout.batch b using (channel_id, batch_id);
-update payout.batch set state = 'accepted' where channel_id in ('FROZCH', 'FROZCH2');
+update payout.batch set state = 'accepted', tries = 0 where channel_id in ('FROZCH', 'FROZCH2');
 update payout.payout set state = 'processing', status_due_at = payout.clock() where merchant_id = 'CONTENT001' and state = 'dispatching';
 select w.wire_code, w.salt = p.content_salt as has_salt from payout.claim_check('FROZCH', 10) w join payout.payout p using (merchant_id, txid) where p.reference_no = 'CNK1';
 update payout.payout set status_due_at = payout.clock() where merchant_id = 'CONTENT001' and state = 'processing';

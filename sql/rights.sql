@@ -11,7 +11,7 @@ select test.open_store('RIGHTSOWN1'), test.open_store('RIGHTSOTH2');
 select test.pay('RIGHTSOWN1', 'RIGHTSBANK', 'RIGHTS-OWN'), test.pay('RIGHTSOTH2', 'RIGHTSBANK', 'RIGHTS-OTHER');
 select test.live() >= 0 as alive;
 select test.send('RIGHTSCH'), payout.hold_payout('RIGHTSOWN1', test.txid('RIGHTS-OWN'), 'check', 'a test'), payout.hold_payout('RIGHTSOTH2', test.txid('RIGHTS-OTHER'), 'check', 'a test');
-select from payout.link_between((select min(at) from payout.transfer where merchant_id in ('RIGHTSOWN1', 'RIGHTSOTH2')), clock_timestamp());
+select from payout.link_between(payout.unlinked_since(), clock_timestamp());
 select count(distinct merchant_id) from payout.chain_link where merchant_id in ('RIGHTSOWN1', 'RIGHTSOTH2');
 create role rights_merchant; create role rights_cvs; create role rights_operator; create role rights_analyst; create role rights_nobody;
 select payout.grant_access('rights_merchant', 'merchant', 'RIGHTSOWN1'), payout.grant_access('rights_cvs', 'cvs', 'RIGHTSOWN1'),

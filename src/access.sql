@@ -99,6 +99,10 @@ begin
 	insert into payout.access_grant (kind, scope, role_name)
 	values (p_kind, coalesce(p_scope, ''), payout.find_role(p_role_name))
 	on conflict do nothing;
+	if not found then
+		perform payout.confirm_grant(g) from payout.access_grant g
+		where g.kind = p_kind and g.scope = coalesce(p_scope, '') and g.role_name = payout.find_role(p_role_name);
+	end if;
 	for r in select payout.right_text(q.privilege, q.class, q.object) as what from payout.rights_of(p_kind) q loop
 		execute format('grant %s to %I', r.what, p_role_name);
 	end loop;

@@ -73,6 +73,8 @@ create table payout.attempt (
 	latency_ms integer,
 	answer text,
 	excerpt text check (length(excerpt) <= 500),
+	host text collate "C",
+	wire_codes text collate "C",
 	primary key (channel_id, attempt_id),
 	check ((outcome is null) = (finished_at is null)),
 	check ((lane = 'dispatch') = (batch_id is not null)),
@@ -85,6 +87,8 @@ comment on column payout.attempt.outcome is 'not_sent, yes, no, refused_for_now 
 comment on column payout.attempt.request_digest is 'SHA-256 of the body over a salt, that of the batch or the payout''s content_salt: an account number behind a bare digest could be guessed, and these rows stay when the salt is erased. A batch is never sent again with another body';
 comment on column payout.attempt.asked_attempt_id is 'lane check: the sending that is asked for; null: the bank is asked by the TXID alone';
 comment on column payout.attempt.answer is 'lane check: what the bank says of it: paid, pending, refunded, canceled, failed, not_found or unknown';
+comment on column payout.attempt.host is 'host and port of the URL to which it was sent, or was to be';
+comment on column payout.attempt.wire_codes is 'the codes of the destination banks in it, each once, with commas between: of the one payout, or of all that the bulk carries; null for inquiries, which name none';
 comment on column payout.attempt.excerpt is 'the beginning of what went wrong, never a whole body; null where nothing did';
 
 -- No index knows of the outcome, so that writing it touches none (HOT); payout.under_way finds what has none yet.
@@ -105,9 +109,9 @@ as $$
 begin
 	if old.outcome is not null or new.outcome is null
 		or (new.channel_id, new.attempt_id, new.lane, new.service, new.batch_id, new.merchant_id, new.txid, new.external_id,
-			new.asked_attempt_id, new.request_digest, new.incarnation_id, new.started_at) is distinct from
+			new.asked_attempt_id, new.request_digest, new.incarnation_id, new.started_at, new.host, new.wire_codes) is distinct from
 		   (old.channel_id, old.attempt_id, old.lane, old.service, old.batch_id, old.merchant_id, old.txid, old.external_id,
-			old.asked_attempt_id, old.request_digest, old.incarnation_id, old.started_at) then
+			old.asked_attempt_id, old.request_digest, old.incarnation_id, old.started_at, old.host, old.wire_codes) then
 		raise exception 'an attempt is completed once and then never changed'
 			using errcode = 'restrict_violation', hint = 'Rows of payout.attempt are evidence.';
 	end if;
@@ -125,7 +129,7 @@ alter table payout.attempt enable always trigger refuse_truncate;
 
 create function payout.save_attempts(p_incarnation_id uuid, p_channel_ids text[], p_attempt_ids uuid[], p_lanes text[], p_services integer[],
 									 p_batch_ids text[], p_merchant_ids text[], p_txids text[], p_external_ids text[], p_digests bytea[],
-									 p_asked_attempt_ids text[] default '{}')
+									 p_asked_attempt_ids text[] default '{}', p_hosts text[] default '{}', p_wire_codes text[] default '{}')
 returns uuid
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -133,16 +137,17 @@ as $$
 declare
 	claim uuid := payout.new_id();
 begin
-	insert into payout.attempt (channel_id, attempt_id, lane, service, batch_id, merchant_id, txid, external_id, asked_attempt_id, request_digest, incarnation_id)
-	select u.channel_id, u.attempt_id, u.lane, u.service, u.batch_id::uuid, u.merchant_id, u.txid, u.external_id, u.asked_attempt_id::uuid, u.digest, p_incarnation_id
-	from unnest(p_channel_ids, p_attempt_ids, p_lanes, p_services, p_batch_ids, p_merchant_ids, p_txids, p_external_ids, p_digests, p_asked_attempt_ids)
-		as u (channel_id, attempt_id, lane, service, batch_id, merchant_id, txid, external_id, digest, asked_attempt_id);
+	insert into payout.attempt (channel_id, attempt_id, lane, service, batch_id, merchant_id, txid, external_id, asked_attempt_id, request_digest, incarnation_id, host, wire_codes)
+	select u.channel_id, u.attempt_id, u.lane, u.service, u.batch_id::uuid, u.merchant_id, u.txid, u.external_id, u.asked_attempt_id::uuid, u.digest, p_incarnation_id,
+		u.host, u.wire_codes
+	from unnest(p_channel_ids, p_attempt_ids, p_lanes, p_services, p_batch_ids, p_merchant_ids, p_txids, p_external_ids, p_digests, p_asked_attempt_ids, p_hosts, p_wire_codes)
+		as u (channel_id, attempt_id, lane, service, batch_id, merchant_id, txid, external_id, digest, asked_attempt_id, host, wire_codes);
 	insert into payout.under_way (claim_id, channel_ids, attempt_ids) values (claim, p_channel_ids, p_attempt_ids);
 	return claim;
 end
 $$;
-comment on function payout.save_attempts(uuid, text[], uuid[], text[], integer[], text[], text[], text[], text[], bytea[], text[]) is
-'worker: writes attempts before they are sent; dispatch names batches, the other lanes payouts, check also the sendings asked for. Answers with the id of the claim';
+comment on function payout.save_attempts(uuid, text[], uuid[], text[], integer[], text[], text[], text[], text[], bytea[], text[], text[], text[]) is
+'worker: writes attempts before they are sent; dispatch names batches, the other lanes payouts, check also the sendings asked for; hosts and codes: see payout.attempt. Answers with the id of the claim';
 
 -- Claims of which the worker has seen the end. Of those that it forgets the next life finds out.
 create function payout.end_claims(p_incarnation_id uuid, p_claim_ids uuid[]) returns void

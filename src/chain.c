@@ -3,7 +3,7 @@
  *
  * A row is written as its columns that are not null, in order: number of the column and length of its bytes, four bytes
  * each, most significant first, then the bytes. Texts are as they are, numbers and times as the server sends them in
- * binary form. So a column that is added later, null in the rows that are there, changes no head.
+ * binary form, JSON as its text. So a column that is added later, null in the rows that are there, changes no head.
  *
  * What is chained, and what that shows, stands in chain.sql.
  */
@@ -11,12 +11,14 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
+#include "chain.h"
 #include "compat.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "libpq/pqformat.h"
 #include "sha256.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
 #include "utils/numeric.h"
 #include "utils/typcache.h"
 #include "utils/uuid.h"
@@ -35,6 +37,12 @@ write_column(StringInfo buffer, int number, Oid type, Datum value)
 		case TEXTOID:
 		case BYTEAOID:
 			bytes = DatumGetByteaPP(value);
+			pq_sendint32(buffer, VARSIZE_ANY_EXHDR(bytes));
+			appendBinaryStringInfo(buffer, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
+			break;
+		case JSONBOID:
+			bytes = (bytea *) cstring_to_text(
+				JsonbToCString(NULL, &DatumGetJsonbP(value)->root, VARSIZE(DatumGetJsonbP(value))));
 			pq_sendint32(buffer, VARSIZE_ANY_EXHDR(bytes));
 			appendBinaryStringInfo(buffer, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
 			break;
@@ -60,9 +68,8 @@ write_column(StringInfo buffer, int number, Oid type, Datum value)
 	}
 }
 
-/* The head after one more row; the one before is NULL where the chain begins. */
-static bytea *
-chain_row(const bytea *head, TupleDesc desc, const Datum *values, const bool *nulls)
+bytea *
+chain_values(const bytea *head, int columns, const Oid *types, const Datum *values, const bool *nulls)
 {
 	bytea *next = palloc(VARHDRSZ + SHA256_LEN);
 	StringInfoData buffer;
@@ -70,13 +77,27 @@ chain_row(const bytea *head, TupleDesc desc, const Datum *values, const bool *nu
 	initStringInfo(&buffer);
 	if (head != NULL)
 		appendBinaryStringInfo(&buffer, VARDATA_ANY(head), VARSIZE_ANY_EXHDR(head));
-	for (int i = 0; i < desc->natts; i++)
-		if (!nulls[i] && !TupleDescAttr(desc, i)->attisdropped)
-			write_column(&buffer, i + 1, TupleDescAttr(desc, i)->atttypid, values[i]);
+	for (int i = 0; i < columns; i++)
+		if (!nulls[i])
+			write_column(&buffer, i + 1, types[i], values[i]);
 	SET_VARSIZE(next, VARHDRSZ + SHA256_LEN);
 	sha256_salted(NULL, 0, buffer.data, buffer.len, (unsigned char *) VARDATA(next));
 	pfree(buffer.data);
 	return next;
+}
+
+/* The head after one more row; the one before is NULL where the chain begins. */
+static bytea *
+chain_row(const bytea *head, TupleDesc desc, const Datum *values, bool *nulls)
+{
+	Oid *types = palloc(desc->natts * sizeof(Oid));
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		types[i] = TupleDescAttr(desc, i)->atttypid;
+		nulls[i] = nulls[i] || TupleDescAttr(desc, i)->attisdropped;
+	}
+	return chain_values(head, desc->natts, types, values, nulls);
 }
 
 /* chain(head, row): the head after the row; the head is null where the chain begins. */

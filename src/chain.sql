@@ -145,9 +145,10 @@ begin
 	from made m
 	left join lateral (select s.link_no, s.head from payout.chain_link s where s.merchant_id = m.merchant_id order by s.link_no desc limit 1) b on true,
 	lateral (select coalesce(b.link_no, 0) + 1 as link_no) n;
+	perform payout.link_admin_events(p_after, p_until);
 end
 $$;
-comment on function payout.link_between(timestamptz, timestamptz) is 'a link for each merchant that wrote rows from one moment to before another';
+comment on function payout.link_between(timestamptz, timestamptz) is 'a link for each merchant that wrote rows from one moment to before another, and one for what operators changed in it';
 
 create function payout.rows_between(p_after timestamptz, p_until timestamptz, p_limit integer) returns integer
 language plpgsql
@@ -188,8 +189,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
 	return coalesce(
-		(select max(s.until) from payout.chain_link s),
-		least((select min(e.at) from payout.payout_event e where isfinite(e.at)), (select min(t.at) from payout.transfer t where isfinite(t.at))));
+		greatest((select max(s.until) from payout.chain_link s), (select max(s.until) from payout.admin_link s)),
+		least((select min(e.at) from payout.payout_event e where isfinite(e.at)), (select min(t.at) from payout.transfer t where isfinite(t.at)),
+			(select min(e.at) from payout.admin_event e where isfinite(e.at))));
 end
 $$;
 comment on function payout.unlinked_since() is 'where linking begins when no mark says it: after the last link, or with the first row; null when there is none. Reads whole tables';

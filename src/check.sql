@@ -196,7 +196,6 @@ declare
 	tries integer := case when not is_notice then p.status_tries + 1 when is_contrary then 0 else p.status_tries end;
 	due_at timestamptz := case when is_open or is_doubted then payout.clock() + case when tries < payout.count_sendings(p) then '0' else payout.backoff('check', tries) end end;
 	reference text := case when payout.is_text(p_bank_reference_no, 1, 64, 'visible') then p_bank_reference_no end;
-	is_new_reference boolean := was_ended and p.bank_reference_no is null and reference is not null;
 	was_doubted boolean := p.doubted_at is not null;
 	misses integer := p.not_found;
 	b payout.batch;
@@ -212,6 +211,7 @@ begin
 	set state = wanted,
 		reason = case when wanted <> u.state then left(p_reason, 300) else u.reason end,
 		response_code = case when was_ended then u.response_code else coalesce(p_response_code, u.response_code) end,
+		-- That an end gets its number, the trigger writes to the history.
 		bank_reference_no = case when was_ended then coalesce(u.bank_reference_no, reference) else coalesce(reference, u.bank_reference_no) end,
 		status_checked_at = clock_timestamp(),
 		status_tries = tries,
@@ -223,10 +223,6 @@ begin
 	-- Asked before, and answered while it goes again: so the bank has it, as when a notice says so.
 	if p.state = 'dispatching' and not is_notice and p_status in ('pending', 'failed', 'canceled', 'refunded') then
 		update payout.batch q set told_at = clock_timestamp() where q.channel_id = p.channel_id and q.batch_id = p.batch_id;
-	end if;
-	-- What is recorded of an end changes with a history row only.
-	if is_new_reference then
-		p := payout.add_event(p, 'the bank''s number for it is ' || reference);
 	end if;
 	if is_doubted and not was_doubted then
 		p := payout.add_event(p, left('in doubt: ' || p_reason, 300));

@@ -144,6 +144,42 @@ exchange_digest(const Exchange *exchange, uint8 digest[SHA256_LEN])
 				  strlen(body), digest);
 }
 
+/* Host and port of a URL. */
+static char *
+host_of(const char *url)
+{
+	const char *host = strstr(url, "://");
+
+	host = host != NULL ? host + 3 : url;
+	return pnstrdup(host, strcspn(host, "/?#"));
+}
+
+/* The codes of the banks that an order names, each once; NULL for an inquiry. */
+static char *
+wire_codes_of(const Exchange *exchange)
+{
+	const BankOrder *order = &exchange->order;
+	List *codes = NIL;
+	StringInfoData joined;
+	ListCell *cell;
+
+	if (exchange->lane == LANE_CHECK)
+		return NULL;
+	for (int i = 0; i < order->item_count; i++)
+	{
+		bool is_new = order->items[i].wire_code != NULL;
+
+		foreach(cell, codes)
+			is_new = is_new && strcmp(lfirst(cell), order->items[i].wire_code) != 0;
+		if (is_new)
+			codes = lappend(codes, order->items[i].wire_code);
+	}
+	initStringInfo(&joined);
+	foreach(cell, codes)
+		appendStringInfo(&joined, "%s%s", joined.len > 0 ? "," : "", (char *) lfirst(cell));
+	return codes != NIL ? joined.data : NULL;
+}
+
 /* Fills a row of the columns of payout.save_attempts(). */
 static void
 fill_attempt(Exchange *exchange, Columns *columns, int row)
@@ -172,7 +208,9 @@ fill_attempt(Exchange *exchange, Columns *columns, int row)
 	}
 	columns_set_text(columns, column++, row, exchange->external_id);
 	columns_set(columns, column++, row, PointerGetDatum(digest));
-	columns_set_text(columns, column, row, order->asked_attempt_id);
+	columns_set_text(columns, column++, row, order->asked_attempt_id);
+	columns_set_text(columns, column++, row, host_of(exchange->channel->base_url));
+	columns_set_text(columns, column, row, wire_codes_of(exchange));
 }
 
 /* Forgets claims that have ended. Those that a failing transaction keeps are found by the next life. */
@@ -218,8 +256,8 @@ void
 exchange_save_attempts(dlist_head *exchanges, const pg_uuid_t *incarnation_id)
 {
 	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {TEXTOID, UUIDOID, TEXTOID, INT4OID,	 TEXTOID,
-								TEXTOID, TEXTOID, TEXTOID, BYTEAOID, TEXTOID};
+	static const Oid types[] = {TEXTOID, UUIDOID, TEXTOID,	INT4OID, TEXTOID, TEXTOID,
+								TEXTOID, TEXTOID, BYTEAOID, TEXTOID, TEXTOID, TEXTOID};
 	ExchangeClaim *claim;
 	Columns columns;
 	dlist_iter iter;

@@ -24,6 +24,7 @@
 #include "utils/guc.h"
 #include "utils/numeric.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(payout_follow_balance);
 PG_FUNCTION_INFO_V1(payout_follow_delta);
@@ -182,7 +183,12 @@ check_transfer(HeapTuple row, TupleDesc desc)
 {
 	const char *debit = text_of(row, desc, "debit_account");
 	const char *credit = text_of(row, desc, "credit_account");
+	bool isnull;
+	TimestampTz at = DatumGetTimestampTz(column(row, desc, "at", &isnull));
 
+	if (!isnull && (TIMESTAMP_NOT_FINITE(at) || at > GetCurrentTimestamp()))
+		ereport(ERROR, (errcode(ERRCODE_CHECK_VIOLATION), errmsg("a transfer is not dated ahead of now"),
+						errhint("It would stand outside of the merchant's chain.")));
 	if (!is_account(debit) || !is_account(credit) || strcmp(debit, credit) == 0 ||
 		!is_named(text_of(row, desc, "kind"), text_of(row, desc, "txid")[0] != '\0',
 				  text_of(row, desc, "reference_no")[0] != '\0'))

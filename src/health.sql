@@ -332,6 +332,13 @@ begin atomic
 			('approver_day', 'refuse_delete', 'A'), ('approver_day', 'refuse_truncate', 'A'),
 			('attempt', 'complete_once', 'A'), ('attempt', 'refuse_change', 'A'), ('attempt', 'refuse_truncate', 'A'),
 			('chain_link', 'refuse_change', 'A'), ('chain_link', 'refuse_truncate', 'A'),
+			('batch', 'refuse_frozen', 'A'), ('batch', 'refuse_closed', 'A'), ('batch', 'refuse_delete', 'A'), ('batch', 'refuse_truncate', 'A'),
+			('notification', 'refuse_frozen', 'A'), ('notification', 'refuse_delete', 'A'), ('notice', 'refuse_delete', 'A'), ('notice', 'refuse_truncate', 'A'),
+			('incarnation', 'refuse_frozen', 'A'), ('incarnation', 'refuse_delete', 'A'), ('incarnation', 'refuse_truncate', 'A'),
+			('cashout_token', 'refuse_frozen', 'A'), ('redemption', 'refuse_frozen', 'A'),
+			('merchant', 'refuse_identity', 'O'), ('channel', 'refuse_identity', 'O'), ('bank', 'refuse_identity', 'O'), ('cvs', 'refuse_identity', 'O'), ('access_grant', 'refuse_identity', 'O'),
+			('admin_event', 'refuse_change', 'A'), ('admin_event', 'refuse_truncate', 'A'),
+			('admin_link', 'refuse_change', 'A'), ('admin_link', 'refuse_truncate', 'A'),
 			('lost_tail', 'refuse_change', 'O'), ('lost_tail', 'refuse_truncate', 'O'),
 			('payout', 'move', 'O'), ('payout', 'refuse_delete', 'O'), ('payout', 'refuse_truncate', 'O'),
 			('balance', 'refuse_delete', 'O'), ('balance', 'refuse_truncate', 'O'),
@@ -346,7 +353,9 @@ begin atomic
 			('merchant', 'forget_rows', 'A'), ('channel', 'forget_rows', 'A'), ('channel_secret', 'forget_rows', 'A'), ('bank', 'forget_rows', 'A'), ('option_definition', 'forget_rows', 'A'), ('allowed_move', 'forget_rows', 'A'),
 			('arming', 'stop_requests', 'A'), ('arming', 'stop_all_requests', 'A'), ('channel', 'stop_requests', 'A'), ('channel_secret', 'stop_requests', 'A'), ('channel_secret', 'stop_all_requests', 'A'),
 			('merchant', 'stop_requests', 'A'), ('merchant_secret', 'stop_requests', 'A'), ('merchant_secret', 'stop_all_requests', 'A'), ('hold', 'stop_requests', 'A'),
-			('transfer', 'follow', 'O'), ('payout', 'wake', 'O')) w (table_name, trigger_name, enabled)
+			('transfer', 'follow', 'O'), ('payout', 'wake', 'O')
+			union all
+			select r.relation, t.name, 'O' from payout.recorded_tables() r, (values ('record_change'), ('record_truncate')) t (name)) w (table_name, trigger_name, enabled)
 		where not exists (
 			select from pg_trigger t
 			where t.tgrelid = to_regclass('payout.' || w.table_name) and t.tgname = w.trigger_name

@@ -39,8 +39,14 @@ history_make_first(HistoryRow *row, const PayoutRow *payout)
 	Assert(digest != NULL);
 	history_make(row, payout_row_get(payout, MERCHANT_ID), payout_row_get(payout, TXID), 1, NULL, NULL,
 				 "registered", NULL);
+	history_add_digest(row, digest);
+}
+
+void
+history_add_digest(HistoryRow *row, bytea *digest)
+{
 	row->values[HISTORY_COLUMNS - 1] = PointerGetDatum(digest);
-	row->nulls[HISTORY_COLUMNS - 1] = false;
+	row->nulls[HISTORY_COLUMNS - 1] = digest == NULL;
 }
 
 void

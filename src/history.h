@@ -26,6 +26,9 @@ extern void history_make(HistoryRow *row, Datum merchant_id, Datum txid, int eve
 /* Makes the first row of a payout that is new, which holds the digest of its content. */
 extern void history_make_first(HistoryRow *row, const PayoutRow *payout);
 
+/* The row says what the payout is after it; digest: see ending.h, NULL for none. */
+extern void history_add_digest(HistoryRow *row, bytea *digest);
+
 extern void history_write(HistoryRow *row);
 
 #endif /* PAYOUT_HISTORY_H */

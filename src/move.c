@@ -1,7 +1,7 @@
 /*
  * move.c: the one trigger that keeps a payout's state, its money, its history and its notification together.
  *
- * Before a payout is updated: its content may not change; an account check is written to the history; approvals are
+ * Before a payout is updated: its content may not change, nor what is recorded of its end (ending.c); an account check is written to the history; approvals are
  * checked where the merchant's options restrict them (maker_checker.sql); a change of state is looked up in
  * payout.allowed_move, its money moved (ledger.h), its history row written and its notification owed. So whoever changes
  * a state, by whatever statement, changes all of it, in one transaction.
@@ -13,6 +13,7 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "ending.h"
 #include "errors.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -85,6 +86,7 @@ note(Move *move, HistoryRow *row, const char *event, const char *from_state, con
 
 	history_make(row, payout_row_get(&move->new, MERCHANT_ID), payout_row_get(&move->new, TXID), event_no,
 				 event, from_state, to_state, reason);
+	history_add_digest(row, ending_digest(&move->new));
 	payout_row_set(&move->new, EVENTS, Int32GetDatum(event_no));
 }
 
@@ -342,6 +344,18 @@ is_told(const Move *move)
 		   !payout_row_same(&move->old, &move->new, STATUS_CHECKED_AT);
 }
 
+/* An end has no bank's number, and the bank tells it. */
+static void
+note_number(Move *move, const Policy *policy)
+{
+	char *state = payout_row_text(&move->new, STATE);
+	HistoryRow row;
+
+	note(move, &row, NULL, state, state,
+		 psprintf("the bank's number for it is %s", payout_row_text(&move->new, BANK_REFERENCE_NO)));
+	tell(move, &row, policy, NULL);
+}
+
 /* Trigger before each payout that is updated. */
 Datum
 payout_move(PG_FUNCTION_ARGS)
@@ -353,6 +367,7 @@ payout_move(PG_FUNCTION_ARGS)
 	bool checked;
 	bool approved;
 	bool moved;
+	bool numbered;
 
 	if (done_by_set && is_counted(trigger))
 		return PointerGetDatum(new);
@@ -368,9 +383,15 @@ payout_move(PG_FUNCTION_ARGS)
 	checked = !payout_row_same(&move->old, &move->new, ACCOUNT_CHECK);
 	moved = !payout_row_same(&move->old, &move->new, STATE);
 	approved = !payout_row_same(&move->old, &move->new, APPROVALS);
+	numbered = !moved && ending_is_numbered(&move->old, &move->new);
+	if (!moved && !ending_may_follow(&move->old, &move->new))
+		ereport(ERROR, (errcode(PY_NOT_ALLOWED_IN_STATE),
+						errmsg("what is recorded of a payout's way and end does not change by itself"),
+						errdetail("TXID %s.", payout_row_text(&move->new, TXID)),
+						errhint("A payout at its end changes by payout.resolve.")));
 	if (!moved && is_told(move))
 		gate_stop_at_commit(GATE_PAYOUT, payout_row_text(&move->new, TXID));
-	if (!checked && !approved && !moved)
+	if (!checked && !approved && !moved && !numbered)
 		return PointerGetDatum(new);
 	policy_read(payout_row_get(&move->new, MERCHANT_ID), &policy);
 	if (checked)
@@ -379,6 +400,8 @@ payout_move(PG_FUNCTION_ARGS)
 		change_state(move, &policy, find_rule(move));
 	else if (approved)
 		note_approval(move, &policy);
+	else if (numbered)
+		note_number(move, &policy);
 	return PointerGetDatum(
 		heap_modify_tuple(new, move->new.desc, move->new.values, move->new.nulls, move->new.replaced));
 }

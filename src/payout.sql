@@ -209,7 +209,7 @@ comment on table payout.payout_event is 'the history: one row for each change of
 comment on column payout.payout_event.event is 'the event that merchants may be told of, if this is one';
 comment on column payout.payout_event.role_name is 'who called; the extension''s owner where the worker acted';
 
-comment on column payout.payout_event.content_digest is 'in the first row of a payout: SHA-256 of what it was registered with, over its content_salt (payout.content_digest); null in all others';
+comment on column payout.payout_event.content_digest is 'SHA-256 over the payout''s content_salt: in the first row of what it was registered with (payout.content_digest), in one that tells of an end of that end, in one that tells of a token of the token (payout.ending_digest); null in all others, and where the salt was erased';
 
 -- Without event_no, so that the rows of a payout share one entry (a quarter of the space). That each number comes once is
 -- kept by the lock on the payout, whose row counts them, and looked after by payout.verify (history_without_gaps).
@@ -226,6 +226,11 @@ create function payout.content_digest(p payout.payout) returns bytea
 language c stable strict parallel safe as 'MODULE_PATHNAME', 'payout_content_digest';
 comment on function payout.content_digest(payout.payout) is
 'SHA-256 over content_salt and what of a payout never changes, null where the salt is; see content.c';
+
+create function payout.ending_digest(p payout.payout) returns bytea
+language c volatile strict parallel restricted as 'MODULE_PATHNAME', 'payout_ending_digest';
+comment on function payout.ending_digest(payout.payout) is
+'SHA-256 over content_salt and what is recorded of an end, or of the token of a payout that waits for a store; null in other states and where the salt is; see ending.c';
 
 -- A payout that waits for a person in one lane. Kept beside the payout, so that even a row that cannot be updated can
 -- be set aside and does not stop its lane.
@@ -379,8 +384,8 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	insert into payout.payout_event (merchant_id, txid, event_no, from_state, to_state, reason)
-	values (p.merchant_id, p.txid, p.events + 1, p.state, p.state, p_reason);
+	insert into payout.payout_event (merchant_id, txid, event_no, from_state, to_state, reason, content_digest)
+	values (p.merchant_id, p.txid, p.events + 1, p.state, p.state, p_reason, payout.ending_digest(p));
 	update payout.payout u set events = u.events + 1 where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
 	return p;
 end

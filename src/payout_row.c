@@ -111,6 +111,12 @@ payout_row_get(const PayoutRow *row, PayoutColumn column)
 	return row->values[place[column]];
 }
 
+Oid
+payout_row_type(const PayoutRow *row, PayoutColumn column)
+{
+	return TupleDescAttr(row->desc, place[column])->atttypid;
+}
+
 bool
 payout_row_is_null(const PayoutRow *row, PayoutColumn column)
 {

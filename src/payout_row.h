@@ -85,6 +85,8 @@ extern int32 payout_row_peek(HeapTuple tuple, TupleDesc desc, PayoutColumn colum
 /* A column; undefined where it is null. */
 extern Datum payout_row_get(const PayoutRow *row, PayoutColumn column);
 
+extern Oid payout_row_type(const PayoutRow *row, PayoutColumn column);
+
 extern bool payout_row_is_null(const PayoutRow *row, PayoutColumn column);
 
 /* A column of type text, palloc'ed; NULL for null. */

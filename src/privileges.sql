@@ -35,6 +35,8 @@ select pg_catalog.pg_extension_config_dump('payout.transfer', '');
 select pg_catalog.pg_extension_config_dump('payout.payout', '');
 select pg_catalog.pg_extension_config_dump('payout.payout_event', '');
 select pg_catalog.pg_extension_config_dump('payout.chain_link', '');
+select pg_catalog.pg_extension_config_dump('payout.admin_event', '');
+select pg_catalog.pg_extension_config_dump('payout.admin_link', '');
 select pg_catalog.pg_extension_config_dump('payout.payout_approval', '');
 select pg_catalog.pg_extension_config_dump('payout.approver_day', '');
 select pg_catalog.pg_extension_config_dump('payout.cashout_token', '');

@@ -96,11 +96,12 @@ begin
 		raise exception 'the payout is not set aside'
 			using errcode = 'PY004', detail = format('TXID %s.', p.txid), hint = 'Those that are stand in payout.v_hold and in payout.health().';
 	end if;
+	-- Why it came to its end stays.
 	update payout.payout u
 	set reason = 'operator: ' || p_reason
-	where u.merchant_id = p.merchant_id and u.txid = p.txid
-	returning * into p;
-	p := payout.add_event(p, p.reason);
+	where u.merchant_id = p.merchant_id and u.txid = p.txid and num_nonnulls(u.final_at, u.disputed_at) = 0;
+	select * into strict p from payout.payout u where u.merchant_id = p.merchant_id and u.txid = p.txid;
+	p := payout.add_event(p, 'operator: ' || p_reason);
 	if p.state = 'approved' and p.account_check = 'unavailable' and p.check_due_at is null and payout.may_lack_record(p) then
 		-- Whether the bank has paid it does not depend on its account: it is asked for, and sent when it is not found.
 		update payout.payout u set dispatch_due_at = now_clock

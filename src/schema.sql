@@ -125,11 +125,13 @@ create table payout.access_grant (
 	role_name regrole not null,
 	granted_at timestamptz not null default now(),
 	granted_by text not null default payout.caller(),
+	grant_id uuid not null default payout.new_id(),
 	primary key (kind, scope, role_name),
 	check ((kind in ('merchant', 'cvs')) = (scope <> ''))
 );
 comment on table payout.access_grant is 'which role may act as a merchant, a store, an operator or an analyst; written by payout.grant_access, read at every call of a public function';
 comment on column payout.access_grant.scope is 'the merchant_id or cvs_code that the role acts for; empty for operators and analysts';
+comment on column payout.access_grant.grant_id is 'names the grant in payout.admin_event, whatever its role is called';
 comment on column payout.access_grant.role_name is 'the role; a number where it was dropped, and then nobody''s';
 
 -- Deleting what other rows name would orphan them; ids are retired by options, not by DELETE.
@@ -341,3 +343,7 @@ return case
 							  where f.key not in ('min', 'max') or not payout.is_amount(f.value)) end)
 	then 'an object {"method": {"min": amount, "max": amount}, "daily_total": amount}' end;
 comment on function payout.wrong_limits(jsonb, text[]) is 'what a limits option should have been, or null when it is right';
+
+-- What payout.verify answers with.
+create type payout.violation as (check_name text, merchant_id text, txid text, detail text);
+comment on type payout.violation is 'one broken invariant; merchant_id and txid are null where it concerns no merchant or no payout';

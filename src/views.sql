@@ -188,12 +188,48 @@ comment on column payout.v_hold.at is 'since when';
 create view payout.v_chain with (security_barrier) as
 select s.merchant_id, s.link_no, s.linked_at, s.until, s.events, s.transfers, encode(s.head, 'hex') as head
 from payout.chain_link s
+where payout.may_read_all()
+union all
+select null, s.link_no, s.linked_at, s.until, s.events, 0, encode(s.head, 'hex')
+from payout.admin_link s
 where payout.may_read_all();
-comment on view payout.v_chain is 'heads of the chains of history and transfers; noted elsewhere, they prove that nothing older was changed';
-comment on column payout.v_chain.merchant_id is 'whose rows they are';
-comment on column payout.v_chain.link_no is 'counts from 1 for each merchant';
+comment on view payout.v_chain is 'heads of the chains of history and transfers, and of what operators changed; noted elsewhere, they prove that nothing older was changed';
+comment on column payout.v_chain.merchant_id is 'whose rows they are; null: what operators changed (v_admin_event)';
+comment on column payout.v_chain.link_no is 'counts from 1 in each chain';
 comment on column payout.v_chain.linked_at is 'when they were chained';
 comment on column payout.v_chain.until is 'what was written before this moment, and not in the link before, is in this one';
-comment on column payout.v_chain.events is 'how many history rows it holds';
+comment on column payout.v_chain.events is 'how many history rows it holds, or rows of v_admin_event';
 comment on column payout.v_chain.transfers is 'how many transfers it holds';
 comment on column payout.v_chain.head is 'the head after it, SHA-256 in hex';
+
+-- Our account at a bank is shown as in v_batch; a reason may name accounts.
+create function payout.shown_values(value jsonb) returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return (select coalesce(jsonb_object_agg(v.key, case
+			when v.key = 'options.source_account_no' then to_jsonb(payout.masked(v.value #>> '{}'))
+			when v.key = 'sealed' then '"****"'
+			when jsonb_typeof(v.value) = 'string' then to_jsonb(payout.masked_digits(v.value #>> '{}'))
+			else v.value end), '{}')
+		from jsonb_each(value) v);
+end
+$$;
+comment on function payout.shown_values(jsonb) is 'values of payout.admin_event with account numbers hidden but for their last four characters, and without what stands for a secret';
+
+create view payout.v_admin_event with (security_barrier) as
+select e.at, e.relation, e.object, e.event_no, e.action, e.role_name, e.session_role, payout.shown_values(e.old_values) as old_values,
+	payout.shown_values(e.new_values) as new_values
+from payout.admin_event e
+where payout.may_read_all();
+comment on view payout.v_admin_event is 'who changed which option, grant, limit, secret, pause, arming or retry policy, from what to what';
+comment on column payout.v_admin_event.at is 'when, by the server''s clock';
+comment on column payout.v_admin_event.relation is 'the table in which it stands';
+comment on column payout.v_admin_event.object is 'which row: the id of the merchant, channel, bank or store, for a secret with its name and number; of a grant its grant_id';
+comment on column payout.v_admin_event.event_no is 'counts from 1 for each row';
+comment on column payout.v_admin_event.action is 'insert, update, delete, or confirm: payout.grant_access was repeated for a grant that stood otherwise here';
+comment on column payout.v_admin_event.role_name is 'the role that called, or changed the table by a statement of its own';
+comment on column payout.v_admin_event.session_role is 'the role that had logged in; null where the worker acted';
+comment on column payout.v_admin_event.old_values is 'what it was: the columns that changed, options by options.NAME; of a deleted row all of them';
+comment on column payout.v_admin_event.new_values is 'what it is; of a new row all columns';
