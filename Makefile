@@ -25,6 +25,8 @@ C_FILES = \
 	token \
 	token_form \
 	token_tries \
+	peek \
+	grants \
 	caller \
 	entry \
 	estimate \
@@ -56,6 +58,11 @@ C_FILES = \
 	secret_lock \
 	secret \
 	arming \
+	store \
+	look_up \
+	redemption \
+	redeem \
+	cashout \
 	wakeup \
 	json_depth \
 	json_read \

@@ -50,7 +50,8 @@ from (values
 	('alter_cvs', array['cvs_code', 'options'], array['id', 'options'], array['''BADCVS1''', '''{}''']),
 	('cashout_validate', array['cvs_code', 'token', 'terminal', 'cvs_reference'], array['id', 'token', 'reference', 'reference'], array['test.store()', 'TOKEN', '''T1''', '''REF1''']),
 	('cashout_confirm', array['cvs_code', 'token', 'cvs_reference'], array['id', 'token', 'reference'], array['test.store()', 'TOKEN', '''REF1''']),
-	('cashout_reverse', array['cvs_code', 'token', 'cvs_reference', 'reason'], array['id', 'token', 'reference', 'reason'], array['test.store()', 'TOKEN', '''REF1''', '''why''']),
+	('cashout_reverse', array['cvs_code', 'token', 'cvs_reference', 'reason'], array['id', 'written', 'reference', 'reason'], array['test.store()', 'TOKEN', '''REF1''', '''why''']),
+	('unlock_terminal', array['cvs_code', 'terminal'], array['id', 'terminal'], array['''BADCVS1''', '''T1''']),
 	('cvs_settlement', array['cvs_code', 'day'], array['id', 'day'], array['''BADCVS1''', '''2026-01-31''']),
 	('import_cvs_settlement', array['cvs_code', 'day', 'rows'], array['id', 'day', 'rows'], array['''BADCVS1''', '''2026-01-31''', '''[]''']),
 	('grant_access', array['role_name', 'kind', 'scope'], array['word', 'word', 'merchant'], array['current_user::text', '''merchant''', '''BADINPUT01''']),
@@ -84,9 +85,12 @@ insert into test.bad values ('day', 'null', 'null'), ('day', 'infinity', '''infi
 insert into test.bad select 'phone_needed', b.label, b.value from test.bad b where b.kind = 'phone';
 insert into test.bad select 'cash', b.label, b.value from test.bad b where b.kind = 'amount';
 insert into test.bad select 'token', b.label, format('%L', b.value) from (values
-	('short', '1234567890123'), ('long', repeat('0', 21)), ('letters', '12345678ABCD3456'), ('sign', '-' || test.token('GOODCASH')), ('decimals', test.token('GOODCASH') || '.0'), ('hyphens', regexp_replace(test.token('GOODCASH'), '(....)', '\1-', 'g')),
+	('short', '1234567890123'), ('long', repeat('0', 21)), ('letters', '12345678ABCD3456'), ('sign', '+' || test.token('GOODCASH')), ('decimals', test.token('GOODCASH') || '.0'), ('underscores', regexp_replace(test.token('GOODCASH'), '(....)', '\1_', 'g')),
 	('tab', E'\t' || test.token('GOODCASH')), ('other digits', translate(test.token('GOODCASH'), '0123456789', '٠١٢٣٤٥٦٧٨٩')), ('check digit', test.mistyped(test.token('GOODCASH'))), ('one short', left(test.token('GOODCASH'), -1)),
 	('unknown', repeat('0', 16)), ('too many blanks', repeat(' ', 100000)), ('pattern', '%')) b (label, value);
+-- a reversal of nothing is remembered, whatever the token is; without a terminal all that is shared is unlocked
+insert into test.bad select 'written', b.label, b.value from test.bad b where b.kind = 'token' and b.label <> 'unknown';
+insert into test.bad select 'terminal', b.label, b.value from test.bad b where b.kind = 'reference' and b.value <> 'null';
 insert into test.bad select 'rows', b.label, format('%L', b.value) from (values
 	('JSON null', 'null'), ('object', '{}'), ('text', '"x"'), ('number', '5'), ('row null', '[null]'), ('row list', '[[]]'), ('row empty', '[{}]'),
 	('no reference', '[{"amount": 1, "status": "SUCCESS"}]'), ('no amount', '[{"cvs_reference": "A", "status": "SUCCESS"}]'), ('no status', '[{"cvs_reference": "A", "amount": 1}]'),

@@ -86,8 +86,8 @@ select test.reissue('CC1'), test.luhn(test.token('CC1')) as luhn, test.token('CC
 select count(*), count(replaced_at) as replaced from payout.cashout_token where txid = test.txid('CC1');
 select payout.cashout_validate('CASHA', test.earlier_token('CC1'), 'OLD', 'OLD1');
 select payout.cashout_confirm('CASHA', test.earlier_token('CC1'), 'OLD1');
-select payout.cashout_reverse('CASHA', test.earlier_token('CC1'), 'OLD1', 'why');
-select count(*) from payout.redemption where cvs_reference = 'OLD1';
+select txid, state, amount, currency, cvs_reference from payout.cashout_reverse('CASHA', test.earlier_token('CC1'), 'OLD1', 'why');
+select merchant_id, txid, token_no, reverse_state from payout.redemption where cvs_reference = 'OLD1';
 
 -- validated, confirmed, paid; all answers of repeats are the same
 select txid = :'c1' as txid, amount, currency, beneficiary_name, reserved_until > now() + '14 min' and reserved_until < now() + '16 min' as until, reserved_until

@@ -234,7 +234,10 @@ insert into test.breaking values
 	(446, 'admin_link', $$insert into payout.admin_link (link_no, until, events, head) values (999, now(), 0, sha256(''))$$),
 	(447, 'admin_link', $$select payout.link_between(payout.unlinked_since(), clock_timestamp()); update payout.admin_event set role_name = 'innocent' where object = 'VERCH'$$),
 	(448, 'admin_unlinked', $$select payout.lock_chain_mark(); update payout.chain_mark set linked_until = clock_timestamp()$$),
-	(107, 'approver_day_total', $$insert into payout.approver_day values ('VERIFY0001', 'nobody', '2026-01-31', 1)$$);
+	(107, 'approver_day_total', $$insert into payout.approver_day values ('VERIFY0001', 'nobody', '2026-01-31', 1)$$),
+	(108, 'redemption_has_token', $$update payout.redemption set digest = sha256('x') where txid = test.txid('ZC2')$$),
+	(109, 'redemption_has_token', $$update payout.redemption set digest = null where txid = test.txid('ZC2')$$),
+	(110, 'redemption_has_token', $$update payout.cashout_token set digest = sha256('x') where txid = test.txid('ZC2')$$);
 select n, b.expected, case when b.expected = any (string_to_array(t.named, ' ')) then 'found' else 'NOT FOUND, but ' || t.named end as result
 from test.breaking b, test.broken(b.statement) t (named) order by n;
 -- no invariant is left out of the list above, nor does it name one that is gone

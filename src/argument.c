@@ -115,27 +115,18 @@ find_fault(const CharacterSet *set, text *value, int length_min, int length_max,
 	return shows ? NO_FAULT : FAULT_BLANK;
 }
 
-/*
- * require_text(argument, value, length_min, length_max, characters, sqlstate): the value, when it is neither null nor
- * out of bounds (characters, not bytes) nor blank as a whole; raises sqlstate otherwise.
- */
-Datum
-payout_require_text(PG_FUNCTION_ARGS)
+void
+argument_require_text(const char *argument, NullableDatum given, int length_min, int length_max,
+					  const char *characters, int sqlstate)
 {
-	char *argument = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	int length_min = PG_GETARG_INT32(2);
-	int length_max = PG_GETARG_INT32(3);
-	const CharacterSet *set = find_character_set(text_to_cstring(PG_GETARG_TEXT_PP(4)));
-	int sqlstate = parse_sqlstate(text_to_cstring(PG_GETARG_TEXT_PP(5)));
-	text *value;
+	const CharacterSet *set = find_character_set(characters);
 	int length;
 	int place;
 
-	if (PG_ARGISNULL(1))
+	if (given.isnull)
 		ereport(ERROR, (errcode(sqlstate), errmsg("argument \"%s\" is null", argument),
 						errhint("It must be %d to %d of %s.", length_min, length_max, set->words)));
-	value = PG_GETARG_TEXT_PP(1);
-	switch (find_fault(set, value, length_min, length_max, &length, &place))
+	switch (find_fault(set, DatumGetTextPP(given.value), length_min, length_max, &length, &place))
 	{
 		case NO_FAULT:
 			break;
@@ -155,7 +146,19 @@ payout_require_text(PG_FUNCTION_ARGS)
 							errmsg("argument \"%s\" has a character that is none in UTF-8", argument),
 							errhint("It is sent in UTF-8. Set client_encoding to what the text is in.")));
 	}
-	PG_RETURN_TEXT_P(value);
+}
+
+/*
+ * require_text(argument, value, length_min, length_max, characters, sqlstate): the value, when it is neither null nor
+ * out of bounds (characters, not bytes) nor blank as a whole; raises sqlstate otherwise.
+ */
+Datum
+payout_require_text(PG_FUNCTION_ARGS)
+{
+	argument_require_text(text_to_cstring(PG_GETARG_TEXT_PP(0)), fcinfo->args[1], PG_GETARG_INT32(2),
+						  PG_GETARG_INT32(3), text_to_cstring(PG_GETARG_TEXT_PP(4)),
+						  parse_sqlstate(text_to_cstring(PG_GETARG_TEXT_PP(5))));
+	PG_RETURN_DATUM(PG_GETARG_DATUM(1));
 }
 
 bool

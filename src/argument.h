@@ -5,6 +5,10 @@
 #ifndef PAYOUT_ARGUMENT_H
 #define PAYOUT_ARGUMENT_H
 
+/* Raises sqlstate, naming the argument, unless argument_is_text; null is not. */
+extern void argument_require_text(const char *argument, NullableDatum given, int length_min, int length_max,
+								  const char *characters, int sqlstate);
+
 /* Whether a text has so many characters, all of a set that argument.c names, and is not blank. */
 extern bool argument_is_text(Datum value, int length_min, int length_max, const char *characters);
 

@@ -5,17 +5,20 @@
 
 #include "access/htup_details.h"
 #include "access/xlog.h"
+#include "arming.h"
 #include "compat.h"
 #include "errors.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "peek.h"
 #include "secret_lock.h"
 #include "wakeup.h"
 
 PG_FUNCTION_INFO_V1(payout_identity);
 PG_FUNCTION_INFO_V1(payout_old_secret_digest);
 PG_FUNCTION_INFO_V1(payout_is_held_elsewhere);
+PG_FUNCTION_INFO_V1(payout_require_armed);
 PG_FUNCTION_INFO_V1(payout_require_preload);
 
 /* identity(): system identifier, database OID, digest of the secret file. PY015 without the file. */
@@ -56,6 +59,47 @@ Datum
 payout_is_held_elsewhere(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(!wakeup_file_is_ours() && secret_file_is_locked(GetSystemIdentifier(), MyDatabaseId));
+}
+
+/* Whether the newest committed arming is of this database and of the secret file as it is. */
+static bool
+is_armed(void)
+{
+	uint8 digest[SECRET_DIGEST_LEN];
+	ScanKeyData key;
+	PeekRow row;
+	bytea *armed;
+	bool isnull;
+
+	peek_true_key(&key, 1);
+	peek_row("arming", "arming_pkey", 1, &key, &row);
+	if (row.tuple == NULL || !secret_file_try_digest(SECRET_PRESENT, digest))
+		return false;
+	armed = DatumGetByteaPP(peek_column(&row, "secret_digest", &isnull));
+	return DatumGetInt64(peek_column(&row, "system_identifier", &isnull)) == (int64) GetSystemIdentifier() &&
+		   DatumGetObjectId(peek_column(&row, "database_oid", &isnull)) == MyDatabaseId &&
+		   VARSIZE_ANY_EXHDR(armed) == SECRET_DIGEST_LEN &&
+		   memcmp(VARDATA_ANY(armed), digest, SECRET_DIGEST_LEN) == 0;
+}
+
+void
+arming_require(void)
+{
+	if (!is_armed())
+		ereport(ERROR, (errcode(PY_NOT_ARMED), errmsg("this database is not armed"),
+						errhint("payout.arm() arms it, after making sure that no copy of it is in use.")));
+	if (!wakeup_file_is_ours() && secret_file_is_locked(GetSystemIdentifier(), MyDatabaseId))
+		ereport(ERROR, (errcode(PY_NOT_ARMED), errmsg("a copy of this database is in use"),
+						errhint("Its worker holds payout.secret_file on this host; only one of the two may "
+								"go on.")));
+}
+
+/* require_armed(): see token.sql. */
+Datum
+payout_require_armed(PG_FUNCTION_ARGS)
+{
+	arming_require();
+	PG_RETURN_VOID();
 }
 
 Datum

@@ -12,22 +12,19 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "caller.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "errors.h"
 #include "fmgr.h"
+#include "grants.h"
 #include "jit/jit.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -51,14 +48,6 @@ static const AccessKind access_kinds[] = {
 	{"cvs", ACCESS_CVS, true},
 	{"operator", ACCESS_OPERATOR, false},
 	{"analyst", ACCESS_ANALYST, false},
-};
-
-/* Columns of payout.access_grant, and of its primary key. */
-enum
-{
-	GRANT_KIND = 1,
-	GRANT_SCOPE,
-	GRANT_ROLE
 };
 
 /* The role that called the public function now running; InvalidOid outside of one. */
@@ -85,59 +74,15 @@ owner_of(Oid function)
 	return owner;
 }
 
-static Oid
-grant_relation(Oid schema, const char *name)
-{
-	Oid relation = get_relname_relid(name, schema);
-
-	if (!OidIsValid(relation))
-		elog(ERROR, "relation payout.%s is missing", name);
-	return relation;
-}
-
-/*
- * The scopes of a kind (or this one scope of it) that are granted to a role, itself or by membership.
- * Read like a catalog, with the newest snapshot: what was revoked is gone at once, in old transactions too.
- */
-static List *
-granted_scopes(Oid role, Oid schema, const char *kind, const char *scope)
-{
-	Relation grants = table_open(grant_relation(schema, "access_grant"), AccessShareLock);
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	HeapTuple tuple;
-	List *scopes = NIL;
-
-	ScanKeyEntryInitialize(&keys[0], 0, GRANT_KIND, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID,
-						   F_TEXTEQ, CStringGetTextDatum(kind));
-	if (scope != NULL)
-		ScanKeyEntryInitialize(&keys[1], 0, GRANT_SCOPE, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID,
-							   F_TEXTEQ, CStringGetTextDatum(scope));
-	scan = systable_beginscan(grants, grant_relation(schema, "access_grant_pkey"), true, NULL,
-							  scope != NULL ? 2 : 1, keys);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool null;
-		Oid granted = DatumGetObjectId(heap_getattr(tuple, GRANT_ROLE, RelationGetDescr(grants), &null));
-
-		if (has_privs_of_role(role, granted))
-			scopes = lappend(scopes, TextDatumGetCString(
-										 heap_getattr(tuple, GRANT_SCOPE, RelationGetDescr(grants), &null)));
-	}
-	systable_endscan(scan);
-	table_close(grants, AccessShareLock);
-	return scopes;
-}
-
 bool
-caller_is_granted(Oid role, Oid schema, int kinds, const char *scope)
+caller_is_granted(Oid role, int kinds, const char *scope)
 {
 	for (int i = 0; i < (int) lengthof(access_kinds); i++)
 	{
 		const AccessKind *kind = &access_kinds[i];
 
 		if ((kinds & kind->kind) != 0 && (scope != NULL || !kind->has_scope) &&
-			granted_scopes(role, schema, kind->name, kind->has_scope ? scope : "") != NIL)
+			grants_include(role, kind->name, kind->has_scope ? scope : ""))
 			return true;
 	}
 	return false;
@@ -148,7 +93,7 @@ static bool
 may_act(Oid role, Oid function, int kinds, const char *scope)
 {
 	return superuser_arg(role) || has_privs_of_role(role, owner_of(function)) ||
-		   caller_is_granted(role, get_func_namespace(function), kinds, scope);
+		   caller_is_granted(role, kinds, scope);
 }
 
 int
@@ -236,7 +181,7 @@ payout_may_read_all(PG_FUNCTION_ARGS)
 Datum
 payout_readable_merchants(PG_FUNCTION_ARGS)
 {
-	List *scopes = granted_scopes(GetUserId(), get_func_namespace(fcinfo->flinfo->fn_oid), "merchant", NULL);
+	List *scopes = grants_scopes(GetUserId(), "merchant");
 	Datum *merchants = palloc(sizeof(Datum) * (list_length(scopes) + 1));
 	int count = 0;
 	ListCell *cell;

@@ -23,8 +23,8 @@ typedef struct CallerState
 /* A kind by its name in payout.access_grant; 0 for no such kind. */
 extern int access_kind(const char *name);
 
-/* Whether one of the kinds is granted to a role, for this scope where the kind has one; schema: the extension's. */
-extern bool caller_is_granted(Oid role, Oid schema, int kinds, const char *scope);
+/* Whether one of the kinds is granted to a role, for this scope where the kind has one. */
+extern bool caller_is_granted(Oid role, int kinds, const char *scope);
 
 /*
  * Identifies the immediate caller, raises PY013 unless it may act as one of the kinds (scope: the merchant or store,

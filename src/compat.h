@@ -51,6 +51,22 @@ typedef bool CompatUpdateIndexes;
 	ExecInsertIndexTuples((result), (slot), (estate), (update), (conflict) != NULL, (conflict), NIL)
 #endif
 
+/* 17 renamed what the server knows of transactions' ids. */
+#if PG_VERSION_NUM >= 170000
+#define compat_oldest_xid() (TransamVariables->oldestXid)
+#else
+#define compat_oldest_xid() (ShmemVariableCache->oldestXid)
+#endif
+
+/* 18 counts the searches of an index for EXPLAIN. */
+#if PG_VERSION_NUM >= 180000
+#define compat_index_beginscan(heap, index, snapshot, keys) \
+	index_beginscan((heap), (index), (snapshot), NULL, (keys), 0)
+#else
+#define compat_index_beginscan(heap, index, snapshot, keys) \
+	index_beginscan((heap), (index), (snapshot), (keys), 0)
+#endif
+
 #if PG_VERSION_NUM < 150000
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
 #endif

@@ -15,6 +15,11 @@ comment on column payout.cvs.active is 'a suspended store validates no token; it
 create trigger refuse_delete before delete on payout.cvs for each row execute function payout.refuse_change();
 create trigger refuse_truncate before truncate on payout.cvs for each statement execute function payout.refuse_change();
 
+create trigger forget_rows after insert or update or delete on payout.cvs for each row execute function payout.forget_rows();
+create trigger forget_all_rows after truncate on payout.cvs for each statement execute function payout.forget_rows();
+alter table payout.cvs enable always trigger forget_rows;
+alter table payout.cvs enable always trigger forget_all_rows;
+
 create function payout.find_cvs(p_cvs_code text) returns payout.cvs
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -91,41 +96,7 @@ end
 $$;
 comment on function payout.do_alter_cvs(text, jsonb) is 'work of payout.alter_cvs';
 
-create function payout.is_within(p_hours text, p_at timestamptz) returns boolean
-language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-begin atomic
-	select case when h.opens < h.closes then h.now >= h.opens and h.now < h.closes else h.now >= h.opens or h.now < h.closes end
-	from (select left(p_hours, 5)::time as opens, right(p_hours, 5)::time as closes,
-			(p_at at time zone interval '+07:00')::time as now) h;
-end;
+-- What the store pays, and when, is asked in store.c, and told to nobody but who has presented a token that is good.
+create function payout.is_within(hours text, at timestamptz) returns boolean
+language c immutable strict parallel safe as 'MODULE_PATHNAME', 'payout_is_within';
 comment on function payout.is_within(text, timestamptz) is 'whether a moment is within the hours, as in 07:00-22:00, Jakarta time';
-
--- What the store pays, and when. Told to nobody but who has presented a token that is good.
-create function payout.check_store_rules(c payout.cvs, p_amount numeric, p_at timestamptz) returns void
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-	multiple numeric := payout.option_text('cvs', c.options, 'amount_multiple');
-	least_amount numeric := payout.option_text('cvs', c.options, 'amount_min');
-	most_amount numeric := payout.option_text('cvs', c.options, 'amount_max');
-	hours text := payout.option_text('cvs', c.options, 'opening_hours');
-begin
-	if not payout.is_within(hours, p_at) then
-		raise exception 'the store does not pay at this hour'
-			using errcode = 'PY016', detail = format('Its option opening_hours is %s, Jakarta time.', hours),
-				hint = 'The token stays valid, at other stores at once.';
-	elsif p_amount % multiple <> 0 then
-		raise exception 'the store does not pay this amount'
-			using errcode = 'PY007', detail = format('Its option amount_multiple is %s.', multiple), hint = 'Another store may pay it.';
-	elsif p_amount < least_amount then
-		raise exception 'the store does not pay this amount'
-			using errcode = 'PY007', detail = format('Its option amount_min is %s.', least_amount), hint = 'Another store may pay it.';
-	elsif p_amount > most_amount then
-		raise exception 'the store does not pay this amount'
-			using errcode = 'PY007', detail = format('Its option amount_max is %s.', most_amount), hint = 'Another store may pay it.';
-	end if;
-end
-$$;
-comment on function payout.check_store_rules(payout.cvs, numeric, timestamptz) is 'raises PY007 for an amount that the store does not pay and PY016 out of its hours, naming the rule';

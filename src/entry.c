@@ -69,6 +69,7 @@ static const EntryPoint entry_points[] = {
 	{"load_banks", ACCESS_OPERATOR},
 	{"create_cvs", ACCESS_OPERATOR},
 	{"alter_cvs", ACCESS_OPERATOR},
+	{"unlock_terminal", ACCESS_OPERATOR},
 	{"cvs_settlement", ACCESS_OPERATOR},
 	{"import_cvs_settlement", ACCESS_OPERATOR},
 	{"set_secret", ACCESS_OPERATOR},

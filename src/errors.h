@@ -24,5 +24,6 @@
 #define PY_NOT_ARMED PY_STATE('0', '1', '5')
 #define PY_BAD_INPUT PY_STATE('0', '1', '6')
 #define PY_SLOT_NOT_SERVED PY_STATE('0', '1', '7')
+#define PY_TOO_MUCH_OPEN PY_STATE('0', '1', '8')
 
 #endif /* PAYOUT_ERRORS_H */

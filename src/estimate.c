@@ -45,7 +45,7 @@ tells_too_much(Oid relation)
 	ReleaseSysCache(tuple);
 	return schema == get_namespace_oid("payout", true) && !superuser_arg(reader) &&
 		   !has_privs_of_role(reader, owner) && is_ours(relation) &&
-		   !caller_is_granted(reader, schema, ACCESS_OPERATOR | ACCESS_ANALYST, NULL);
+		   !caller_is_granted(reader, ACCESS_OPERATOR | ACCESS_ANALYST, NULL);
 }
 
 static bool

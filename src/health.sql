@@ -238,7 +238,7 @@ begin atomic
 	select 'token_locks', case when coalesce(l.terminals + l.stores, 0) = 0 then 'ok' else 'warning' end,
 		case when coalesce(l.terminals + l.stores, 0) = 0 then 'no terminal or store is locked'
 			else format('locked after too many wrong tokens: terminals %s, stores %s', l.terminals, l.stores) end,
-		case when l.terminals + l.stores > 0 then 'Ask the store what happens there; locks end after payout.token_lockout, payout.alter_cvs suspends a store.' end
+		case when l.terminals + l.stores > 0 then 'Ask the store what happens there. payout.unlock_terminal unlocks, payout.alter_cvs suspends a store; a terminal tries again after payout.token_lockout.' end
 	from payout.token_locks() l;
 end;
 comment on function payout.health_token() is 'health: terminals and stores locked after wrong tokens';
@@ -350,7 +350,7 @@ begin atomic
 			('redemption', 'refuse_delete', 'O'), ('redemption', 'refuse_truncate', 'O'),
 			('notification', 'refuse_truncate', 'O'),
 			('balance', 'zz_follow', 'A'), ('balance_delta', 'zz_follow', 'A'), ('balance_delta', 'zz_follow_delete', 'A'), ('balance_delta', 'refuse_change', 'O'), ('balance_delta', 'refuse_delete', 'O'), ('balance_delta', 'refuse_truncate', 'O'),
-			('merchant', 'forget_rows', 'A'), ('channel', 'forget_rows', 'A'), ('channel_secret', 'forget_rows', 'A'), ('bank', 'forget_rows', 'A'), ('option_definition', 'forget_rows', 'A'), ('allowed_move', 'forget_rows', 'A'),
+			('merchant', 'forget_rows', 'A'), ('cvs', 'forget_rows', 'A'), ('access_grant', 'forget_rows', 'A'), ('channel', 'forget_rows', 'A'), ('channel_secret', 'forget_rows', 'A'), ('bank', 'forget_rows', 'A'), ('option_definition', 'forget_rows', 'A'), ('allowed_move', 'forget_rows', 'A'),
 			('arming', 'stop_requests', 'A'), ('arming', 'stop_all_requests', 'A'), ('channel', 'stop_requests', 'A'), ('channel_secret', 'stop_requests', 'A'), ('channel_secret', 'stop_all_requests', 'A'),
 			('merchant', 'stop_requests', 'A'), ('merchant_secret', 'stop_requests', 'A'), ('merchant_secret', 'stop_all_requests', 'A'), ('hold', 'stop_requests', 'A'),
 			('transfer', 'follow', 'O'), ('payout', 'wake', 'O')

@@ -41,6 +41,7 @@ select pg_catalog.pg_extension_config_dump('payout.payout_approval', '');
 select pg_catalog.pg_extension_config_dump('payout.approver_day', '');
 select pg_catalog.pg_extension_config_dump('payout.cashout_token', '');
 select pg_catalog.pg_extension_config_dump('payout.redemption', '');
+select pg_catalog.pg_extension_config_dump('payout.known_terminal', '');
 select pg_catalog.pg_extension_config_dump('payout.cvs_settlement_row', '');
 select pg_catalog.pg_extension_config_dump('payout.hold', '');
 select pg_catalog.pg_extension_config_dump('payout.incarnation', '');

@@ -29,7 +29,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#define TARGETS_MAX 8
+#define TARGETS_MAX 16
 #define DESCRIPTIONS_MAX 32
 
 static RowTarget *kept[TARGETS_MAX]; /* NULL: free */

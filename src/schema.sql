@@ -140,6 +140,12 @@ create function payout.forget_rows() returns trigger
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_forget_rows';
 comment on function payout.forget_rows() is 'trigger: sessions forget the rows of this table that they keep; see row_cache.c';
 
+create index access_grant_role on payout.access_grant (role_name);
+create trigger forget_rows after insert or update or delete on payout.access_grant for each row execute function payout.forget_rows();
+create trigger forget_all_rows after truncate on payout.access_grant for each statement execute function payout.forget_rows();
+alter table payout.access_grant enable always trigger forget_rows;
+alter table payout.access_grant enable always trigger forget_all_rows;
+
 create function payout.refuse_change() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -203,7 +209,7 @@ insert into payout.option_definition (scope, name, kind, minimum, maximum, choic
 	('cvs', 'amount_min', 'integer', 1, 1000000000000, null, null, 'least amount that the store pays'),
 	('cvs', 'amount_max', 'integer', 1, 1000000000000, null, null, 'greatest amount that the store pays'),
 	('cvs', 'opening_hours', 'hours', null, null, null, '"00:00-24:00"', 'when the store pays, Jakarta time; an end before the beginning is on the next day'),
-	('cvs', 'token_tries', 'integer', 1, 1000000, null, '100', 'wrong tokens at all terminals of the store together before it is locked'),
+	('cvs', 'token_tries', 'integer', 1, 1000000, null, '1080', 'wrong tokens in an hour at all known terminals of the store together, before they are locked'),
 	('merchant', 'notify_format', 'choice', null, null, '{standard}', '"standard"', 'format of notifications'),
 	('merchant', 'notify_events', 'list', null, null, '{account.checked,approval.given,payout.approved,payout.paid,payout.failed,payout.suspect,payout.rejected,payout.cancelled,payout.expired,payout.reversed,payout.returned,payout.disputed}',
 		'["payout.paid", "payout.failed", "payout.suspect", "payout.rejected", "payout.cancelled", "payout.expired", "payout.reversed", "payout.returned", "payout.disputed"]', 'events the merchant is told of'),

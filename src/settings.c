@@ -29,9 +29,9 @@ int payout_clock_offset_s = 0;
 int payout_max_in_flight = 64;
 int payout_safety_poll_ms = 30000;
 int payout_schedule_lead_min = 60;
-int payout_token_digits = 16;
+int payout_token_digits = 20;
 int payout_token_ttl_s = 86400;
-int payout_token_tries = 5;
+int payout_token_tries = 20;
 int payout_token_lockout_s = 900;
 int payout_reservation_ttl_s = 900;
 int payout_chain_interval_s = 600;
@@ -115,15 +115,15 @@ payout_define_settings(void)
 							NULL, &payout_schedule_lead_min, 60, 0, 525600, PGC_SIGHUP, GUC_UNIT_MIN, NULL,
 							NULL, NULL);
 	DefineCustomIntVariable("payout.token_digits", "Digits of a new cashout token.", NULL,
-							&payout_token_digits, 16, TOKEN_DIGITS_MIN, TOKEN_DIGITS_MAX, PGC_SIGHUP, 0, NULL,
+							&payout_token_digits, 20, TOKEN_DIGITS_MIN, TOKEN_DIGITS_MAX, PGC_SIGHUP, 0, NULL,
 							NULL, NULL);
 	DefineCustomIntVariable("payout.token_ttl", "How long a cashout token can be redeemed.", NULL,
 							&payout_token_ttl_s, 86400, 60, 31536000, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL,
 							NULL);
 	DefineCustomIntVariable("payout.token_tries", "Wrong tokens before a terminal is locked.",
-							"A store has a limit of its own, its option token_tries.", &payout_token_tries, 5,
-							1, 1000000, PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("payout.token_lockout", "How long wrong tokens count, and a lock lasts.", NULL,
+							"All terminals of a store share a limit, its option token_tries.",
+							&payout_token_tries, 20, 1, 1000000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("payout.token_lockout", "In this time a terminal gets one try back.", NULL,
 							&payout_token_lockout_s, 900, 1, 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("payout.reservation_ttl",
 							"How long a store may take to confirm or reverse a token that it validated.",

@@ -125,7 +125,7 @@ declare
 	p payout.payout;
 	t payout.cashout_token;
 	was text;
-	answer payout.cashout_answer;
+	now_is text;
 begin
 	for l in
 		select r.item ->> 'txid' as txid, r.item ->> 'cvs_reference' as reference, (r.item ->> 'amount')::numeric as amount
@@ -138,9 +138,9 @@ begin
 			or exists (select from payout.redemption r where r.cvs_code = c.cvs_code and r.cvs_reference = l.reference);
 		select * into strict t from payout.cashout_token q where q.merchant_id = p.merchant_id and q.txid = p.txid and q.replaced_at is null;
 		was := p.state;
-		answer := payout.confirm_payout(p, t, c.cvs_code, l.reference, format('the store''s list of %s', p_day));
-		return next row(case answer.state when 'paid' then 'settled' else 'disputed' end,
-			l.reference, p.txid, answer.state, p.amount, 'SUCCESS', l.amount, format('it was %s', was))::payout.settlement_finding;
+		now_is := payout.confirm_payout(p.merchant_id, p.txid, t.token_no, c.cvs_code, l.reference, format('the store''s list of %s', p_day));
+		return next row(case now_is when 'paid' then 'settled' else 'disputed' end,
+			l.reference, p.txid, now_is, p.amount, 'SUCCESS', l.amount, format('it was %s', was))::payout.settlement_finding;
 	end loop;
 end
 $$;
@@ -196,9 +196,8 @@ as $$
 declare
 	r payout.redemption;
 	p payout.payout;
-	t payout.cashout_token;
 	was text;
-	answer payout.cashout_answer;
+	now_is text;
 begin
 	select * into strict r from payout.redemption q where q.cvs_code = l.cvs_code and q.cvs_reference = l.cvs_reference;
 	p := payout.find_payout(r.merchant_id, r.txid, true);
@@ -207,15 +206,13 @@ begin
 		return null;	-- the store itself was faster
 	end if;
 	was := p.state;
-	select * into strict t from payout.cashout_token q
-	where q.merchant_id = r.merchant_id and q.txid = r.txid and q.token_no = r.token_no;
 	if l.status = 'SUCCESS' then
-		answer := payout.confirm_payout(p, t, r.cvs_code, r.cvs_reference, format('the store''s list of %s', l.day));
+		now_is := payout.confirm_payout(p.merchant_id, p.txid, r.token_no, r.cvs_code, r.cvs_reference, format('the store''s list of %s', l.day));
 	else
-		answer := payout.reverse_payout(p, t, r.cvs_code, r.cvs_reference, format('its list of %s', l.day));
+		now_is := payout.reverse_payout(p.merchant_id, p.txid, r.token_no, r.cvs_code, r.cvs_reference, format('its list of %s', l.day));
 	end if;
-	return row(case answer.state when 'paid' then 'settled' when 'disputed' then 'disputed' else 'released' end,
-			   l.cvs_reference, p.txid, answer.state, p.amount, l.status, l.amount, format('it was %s', was))::payout.settlement_finding;
+	return row(case now_is when 'paid' then 'settled' when 'disputed' then 'disputed' else 'released' end,
+			   l.cvs_reference, p.txid, now_is, p.amount, l.status, l.amount, format('it was %s', was))::payout.settlement_finding;
 end
 $$;
 comment on function payout.apply_settlement_row(payout.cvs_settlement_row) is 'moves a payout by the store''s list; null when there is nothing to move any more';

@@ -4,11 +4,11 @@
  * A token is the merchant's slot (4 digits, so that a router finds the database), random digits, and a check digit. The
  * digest is HMAC-SHA256 under a key derived from payout.secret_file, which is in no database and no dump: who has all
  * digests still has to ask this server for each guess, and token_tries.c counts those. The look-up goes by the digest:
- * nobody without the key can choose digests, so how far a search in the index gets tells nothing about tokens; the
- * found one is compared in constant time all the same.
+ * nobody without the key can choose digests, so how far a search in the index gets tells nothing about tokens; those of a
+ * reservation are compared in constant time.
  *
- * The digits stay out of SQL as far as can be: the calling functions take the digest first, in an assignment, which no
- * plan and no log of statements shows.
+ * The digits stay out of SQL as far as can be: the calls of stores are C throughout, and what issues a token takes its
+ * digest first, in an assignment, which no plan and no log of statements shows.
  */
 #include "postgres.h"
 
@@ -16,11 +16,13 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include "access/detoast.h"
 #include "compat.h"
 #include "errors.h"
 #include "fmgr.h"
 #include "secret_file.h"
 #include "settings.h"
+#include "token.h"
 #include "token_form.h"
 #include "txid.h"
 #include "utils/builtins.h"
@@ -33,6 +35,7 @@ PG_FUNCTION_INFO_V1(payout_token_matches);
 
 #define SLOT_DIGITS 4
 #define DIGEST_LEN 32
+#define TYPED_BYTES_MAX 1000 /* nobody types so much; it is not unpacked to see */
 #define PEPPER_PURPOSE "payout cashout token 1"
 
 /* A digit, each as likely as the others. Raises without entropy. */
@@ -67,31 +70,78 @@ payout_generate_token(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(result);
 }
 
-/* The digest of a token under the key of a file; null for null and for what is not written as a token is. */
-static Datum
-token_digest(FunctionCallInfo fcinfo, SecretSource source)
+static void
+digest_under(const SecretKey *key, const char *digits, bytea *digest)
+{
+	unsigned len = 0;
+
+	SET_VARSIZE(digest, VARHDRSZ + DIGEST_LEN);
+	if (HMAC(EVP_sha256(), key->key, sizeof(key->key), (const uint8 *) digits, strlen(digits),
+			 (uint8 *) VARDATA(digest), &len) == NULL ||
+		len != DIGEST_LEN)
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not digest a token")));
+}
+
+/* The digest under the key of a file, or NULL where the old file is not usable. */
+static bytea *
+digest_of(SecretSource source, const char *digits)
 {
 	SecretKey key;
-	char token[TOKEN_DIGITS_MAX + 1];
-	bytea *digest = palloc0(VARHDRSZ + DIGEST_LEN);
-	/* The key first: whether there is a file must not depend on what was typed. */
-	bool has_key = secret_file_key(source, PEPPER_PURPOSE, &key);
-	text *typed = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
-	unsigned len = 0;
-	bool ok;
+	bytea *digest;
 
-	if (!has_key || typed == NULL || !token_read(VARDATA_ANY(typed), VARSIZE_ANY_EXHDR(typed), token))
-	{
-		OPENSSL_cleanse(&key, sizeof(key));
-		PG_RETURN_NULL();
-	}
-	SET_VARSIZE(digest, VARHDRSZ + DIGEST_LEN);
-	ok = HMAC(EVP_sha256(), key.key, sizeof(key.key), (const uint8 *) token, strlen(token),
-			  (uint8 *) VARDATA(digest), &len) != NULL;
+	if (!secret_file_key(source, PEPPER_PURPOSE, &key))
+		return NULL;
+	digest = palloc0(VARHDRSZ + DIGEST_LEN);
+	digest_under(&key, digits, digest);
 	OPENSSL_cleanse(&key, sizeof(key));
-	OPENSSL_cleanse(token, sizeof(token));
-	if (!ok || len != DIGEST_LEN)
-		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not digest a token")));
+	return digest;
+}
+
+bool
+token_read_argument(FunctionCallInfo fcinfo, int number, char digits[TOKEN_DIGITS_MAX + 1])
+{
+	text *typed;
+
+	if (PG_ARGISNULL(number) || toast_raw_datum_size(PG_GETARG_DATUM(number)) > TYPED_BYTES_MAX)
+		return false;
+	typed = PG_GETARG_TEXT_PP(number);
+	return token_read(VARDATA_ANY(typed), VARSIZE_ANY_EXHDR(typed), digits);
+}
+
+void
+token_digest(char digits[TOKEN_DIGITS_MAX + 1], TokenDigests *digests)
+{
+	digests->present = digest_of(SECRET_PRESENT, digits);
+	digests->old = digest_of(SECRET_OLD, digits);
+	OPENSSL_cleanse(digits, TOKEN_DIGITS_MAX + 1);
+}
+
+static bool
+is_same(const bytea *stored, const bytea *presented)
+{
+	return VARSIZE_ANY_EXHDR(stored) == DIGEST_LEN && VARSIZE_ANY_EXHDR(presented) == DIGEST_LEN &&
+		   CRYPTO_memcmp(VARDATA_ANY(stored), VARDATA_ANY(presented), DIGEST_LEN) == 0;
+}
+
+bool
+token_is_of(const TokenDigests *digests, Datum stored)
+{
+	bytea *digest = DatumGetByteaPP(stored);
+
+	return is_same(digest, digests->present) || (digests->old != NULL && is_same(digest, digests->old));
+}
+
+static Datum
+digest_argument(FunctionCallInfo fcinfo, SecretSource source)
+{
+	char digits[TOKEN_DIGITS_MAX + 1];
+	bytea *digest = NULL;
+
+	if (token_read_argument(fcinfo, 0, digits))
+		digest = digest_of(source, digits);
+	OPENSSL_cleanse(digits, sizeof(digits));
+	if (digest == NULL)
+		PG_RETURN_NULL();
 	PG_RETURN_BYTEA_P(digest);
 }
 
@@ -99,14 +149,14 @@ token_digest(FunctionCallInfo fcinfo, SecretSource source)
 Datum
 payout_token_digest(PG_FUNCTION_ARGS)
 {
-	return token_digest(fcinfo, SECRET_PRESENT);
+	return digest_argument(fcinfo, SECRET_PRESENT);
 }
 
 /* token_digest_old(token): the same under payout.secret_file_old; null where that is not usable. */
 Datum
 payout_token_digest_old(PG_FUNCTION_ARGS)
 {
-	return token_digest(fcinfo, SECRET_OLD);
+	return digest_argument(fcinfo, SECRET_OLD);
 }
 
 /* token_key_id(): the id of the key that token_digest uses. PY015 without payout.secret_file. */
@@ -120,9 +170,5 @@ payout_token_key_id(PG_FUNCTION_ARGS)
 Datum
 payout_token_matches(PG_FUNCTION_ARGS)
 {
-	bytea *stored = PG_GETARG_BYTEA_PP(0);
-	bytea *presented = PG_GETARG_BYTEA_PP(1);
-
-	PG_RETURN_BOOL(VARSIZE_ANY_EXHDR(stored) == DIGEST_LEN && VARSIZE_ANY_EXHDR(presented) == DIGEST_LEN &&
-				   CRYPTO_memcmp(VARDATA_ANY(stored), VARDATA_ANY(presented), DIGEST_LEN) == 0);
+	PG_RETURN_BOOL(is_same(PG_GETARG_BYTEA_PP(0), PG_GETARG_BYTEA_PP(1)));
 }

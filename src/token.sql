@@ -35,7 +35,7 @@ comment on function payout.generate_token(text) is 'payout.token_digits digits: 
 
 create function payout.token_digest(token text) returns bytea
 language c volatile parallel restricted as 'MODULE_PATHNAME', 'payout_token_digest';
-comment on function payout.token_digest(text) is 'the digest of a token, blanks ignored; null when it is not written as a token is, PY015 without payout.secret_file';
+comment on function payout.token_digest(text) is 'the digest of a token, blanks, dashes and line ends ignored; null when it is not written as a token is, PY015 without payout.secret_file';
 
 create function payout.token_digest_old(token text) returns bytea
 language c volatile parallel restricted as 'MODULE_PATHNAME', 'payout_token_digest_old';
@@ -45,32 +45,16 @@ create function payout.token_matches(stored bytea, presented bytea) returns bool
 language c immutable strict parallel safe as 'MODULE_PATHNAME', 'payout_token_matches';
 comment on function payout.token_matches(bytea, bytea) is 'whether two digests are the same, compared in constant time';
 
-create function payout.require_unlocked(cvs_code text, terminal text, store_tries_max integer) returns void
-language c volatile strict parallel unsafe as 'MODULE_PATHNAME', 'payout_require_unlocked';
-comment on function payout.require_unlocked(text, text, integer) is 'raises PY012 while a terminal or its store is locked after too many wrong tokens, PY014 when the library is not preloaded';
-
-create function payout.count_wrong_token(cvs_code text, terminal text, store_tries_max integer) returns void
-language c volatile strict parallel unsafe as 'MODULE_PATHNAME', 'payout_count_wrong_token';
-comment on function payout.count_wrong_token(text, text, integer) is 'counts a wrong token, in shared memory: a rollback does not take it back';
+create function payout.forget_tries(cvs_code text, terminal text) returns void
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_forget_tries';
+comment on function payout.forget_tries(text, text) is 'unlocks a terminal, or with null what the terminals of a store share; the one place where a lock is taken away';
 
 create function payout.token_locks(out terminals integer, out stores integer)
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_token_locks';
-comment on function payout.token_locks() is 'how many terminals and stores of this database are locked now';
+comment on function payout.token_locks() is 'how many terminals are locked now in this database, and how many of what the terminals of a store share';
 
 create function payout.require_armed() returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-	if not payout.is_armed() then
-		raise exception 'this database is not armed'
-			using errcode = 'PY015', hint = 'payout.arm() arms it, after making sure that no copy of it is in use.';
-	elsif payout.is_held_elsewhere() then
-		raise exception 'a copy of this database is in use'
-			using errcode = 'PY015', hint = 'Its worker holds payout.secret_file on this host; only one of the two may go on.';
-	end if;
-end
-$$;
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_require_armed';
 comment on function payout.require_armed() is 'raises PY015 where the database is not armed, or the one that it is a copy of is in use: a copy issues and validates no token';
 
 create function payout.token_valid_until(p_merchant_id text, p_txid text) returns timestamptz
@@ -140,6 +124,28 @@ end
 $$;
 comment on function payout.issue_first_token(payout.payout) is 'approval of a cashout: checks the charge, issues the token';
 
+create function payout.merchant_now(merchant_id text, out active boolean, out options jsonb)
+language c volatile strict parallel unsafe as 'MODULE_PATHNAME', 'payout_merchant_now';
+comment on function payout.merchant_now(text) is 'whether a merchant is active, and its options, as the newest committed state says, whatever the snapshot';
+
+-- Who asks for a token anew may do what an approval may: a token is the money.
+create function payout.require_may_issue(p payout.payout) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	merchant record;
+begin
+	select n.active, n.options into merchant from payout.merchant_now(p.merchant_id) n;
+	if not merchant.active then
+		raise exception 'merchant "%" is not active', p.merchant_id
+			using errcode = 'PY005', hint = 'payout.alter_merchant activates it.';
+	end if;
+	perform payout.require_other_role(p.merchant_id, p.txid, merchant.options);
+end
+$$;
+comment on function payout.require_may_issue(payout.payout) is 'raises PY005 or PY013 where the newest committed state lets the caller have no token of this payout';
+
 create function payout.reissue_token(merchant_id text, txid text) returns payout.approval
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
 comment on function payout.reissue_token(text, text) is 'a new token with a new time for a cashout whose token was lost; the old token dies. Only before a store has validated it; by roles that may approve it';
@@ -161,7 +167,7 @@ begin
 		raise exception 'the token has expired'
 			using errcode = 'PY011', detail = format('TXID %s.', p.txid), hint = 'The money goes back to the balance; register the cashout again.';
 	end if;
-	perform payout.require_other_role(m.merchant_id, p.txid, m.options) from payout.merchant m where m.merchant_id = p.merchant_id;
+	perform payout.require_may_issue(p);
 	token := payout.issue_token(p, valid_until);
 	update payout.payout u set expire_due_at = valid_until
 	where u.merchant_id = p_merchant_id and u.txid = p_txid

@@ -29,7 +29,7 @@ token_read(const char *typed, size_t size, char out[TOKEN_DIGITS_MAX + 1])
 
 	for (size_t i = 0; i < size; i++)
 	{
-		if (typed[i] == ' ')
+		if (typed[i] == ' ' || typed[i] == '-' || typed[i] == '\r' || typed[i] == '\n')
 			continue;
 		if (typed[i] < '0' || typed[i] > '9' || count == TOKEN_DIGITS_MAX)
 			return false;

@@ -15,8 +15,8 @@
 extern char token_check_digit(const char *digits, size_t count);
 
 /*
- * Reads a token as people type it: digits in groups, blanks between them ignored. True, with the digits alone and a
- * final zero byte in out, when the number of digits and the check digit are right.
+ * Reads a token as people type it and scanners send it: digits in groups, blanks, dashes and line ends ignored. True, with
+ * the digits alone and a final zero byte in out, when the number of digits and the check digit are right.
  */
 extern bool token_read(const char *typed, size_t size, char out[TOKEN_DIGITS_MAX + 1]);
 

@@ -1,15 +1,18 @@
 /*
- * token_tries.c: wrong cashout tokens, counted in shared memory, so that a rollback does not forget them.
+ * token_tries.c: tries of cashout tokens, counted in shared memory, so that a rollback does not forget them. A try is counted
+ * before the token is looked up, in the same step in which the lock is looked at, and taken back when the token proves good:
+ * no error that a caller can place (stack, timeout, cancel, memory) comes between, and sessions that ask at the same moment
+ * cannot pass the limit together.
  *
- * Counted twice: for the terminal, up to payout.token_tries, and for its store, up to the store's option token_tries; so
- * ever new names of terminals gain nothing. Wrong tokens count for payout.token_lockout from the first of them; the one
- * that reaches a limit starts that time anew, and until it ends the terminal or store is locked. A right token forgives
- * nothing: otherwise a guesser would redeem one of his own now and then.
+ * Tries are buckets that empty with time. Each terminal has one, of payout.token_tries, which loses one try in each
+ * payout.token_lockout. All known terminals of a store together have one of the store's option token_tries, which is what the
+ * store may try in an hour; so have, apart from it, all its other terminals, but theirs loses that much in STRANGER_HOURS. So
+ * the number that anybody can try has a bound that does not depend on how many terminals there are (SECURITY.md works it
+ * out), and names of terminals that somebody invents use up nothing that a known one needs. A terminal is another one under
+ * another role: it does not help to give the name of one that calls by a role of its own.
  *
- * The memory is bounded: two tables of sets of WAYS places. A set that is full loses its least guilty entry. What a
- * store can push out of the table of terminals is bounded by its own limit. Counts are lost when the server restarts.
- * The limit is looked at before a token is, and the count is raised after: sessions that ask at the same moment may pass
- * it by their number, each with one token.
+ * The memory is bounded: two tables of sets of WAYS places. A set that is full loses its least used bucket. What a store can
+ * push out of the table of terminals is bounded by what all its terminals share. Counts are lost when the server restarts.
  */
 #include "postgres.h"
 
@@ -27,28 +30,36 @@
 #include "token_tries.h"
 #include "utils/builtins.h"
 
-PG_FUNCTION_INFO_V1(payout_require_unlocked);
-PG_FUNCTION_INFO_V1(payout_count_wrong_token);
+PG_FUNCTION_INFO_V1(payout_forget_tries);
 PG_FUNCTION_INFO_V1(payout_token_locks);
 
 #define WAYS 8
-#define TERMINAL_SETS 1024
-#define STORE_SETS 256
+#define TERMINAL_SETS 2048
+#define STORE_SETS 512
+#define STRANGER_HOURS 60
 
-typedef struct Tries
+/* What a bucket holds, and in which time it loses all of it. */
+typedef struct Measure
+{
+	int tries;
+	double empties_us;
+} Measure;
+
+typedef struct Bucket
 {
 	uint64 key;
+	uint64 owner; /* the terminal whatever the role, or the store */
 	Oid database;
-	int count;		   /* 0: free */
-	int limit;		   /* as it was when last counted */
-	TimestampTz since; /* the first that counts, or the one that reached the limit */
-} Tries;
+	Measure measure; /* as it was when last counted */
+	double used;	 /* 0: free */
+	TimestampTz at;	 /* when so much was used */
+} Bucket;
 
 typedef struct TriesState
 {
 	LWLock *lock;
-	Tries terminals[TERMINAL_SETS * WAYS];
-	Tries stores[STORE_SETS * WAYS];
+	Bucket terminals[TERMINAL_SETS * WAYS];
+	Bucket stores[STORE_SETS * WAYS];
 } TriesState;
 
 static TriesState *state = NULL;
@@ -72,127 +83,214 @@ token_tries_shmem_init(void)
 	}
 }
 
-static uint64
-hash_text(const text *value, uint64 seed)
-{
-	return hash_bytes_extended((const unsigned char *) VARDATA_ANY(value), (int) VARSIZE_ANY_EXHDR(value),
-							   seed);
-}
-
-/* Frees an entry whose time has passed. A clock that was set back must not keep it longer than from now on. */
-static void
-forget_old(Tries *tries, TimestampTz now)
-{
-	if (tries->count > 0 && tries->since > now)
-		tries->since = now;
-	if (tries->count > 0 && now - tries->since >= (int64) payout_token_lockout_s * USECS_PER_SEC)
-		tries->count = 0;
-}
-
-/* The entry of a key; when there is none NULL, or (make) a fresh one with count 0. The lock is held. */
-static Tries *
-find(Tries *table, int sets, uint64 key, TimestampTz now, bool make)
-{
-	Tries *set = table + (key % sets) * WAYS;
-	Tries *spare = set;
-
-	for (int i = 0; i < WAYS; i++)
-	{
-		forget_old(&set[i], now);
-		if (set[i].count > 0 && set[i].key == key && set[i].database == MyDatabaseId)
-			return &set[i];
-		if (set[i].count < spare->count)
-			spare = &set[i];
-	}
-	if (!make)
-		return NULL;
-	spare->key = key;
-	spare->database = MyDatabaseId;
-	spare->count = 0;
-	spare->since = now;
-	return spare;
-}
-
-static int
-count_of(Tries *table, int sets, uint64 key)
-{
-	Tries *tries = find(table, sets, key, payout_now(), false);
-
-	return tries != NULL ? tries->count : 0;
-}
-
-static void
-count_one(Tries *table, int sets, uint64 key, int limit)
-{
-	TimestampTz now = payout_now();
-	Tries *tries = find(table, sets, key, now, true);
-
-	tries->limit = limit;
-	if (++tries->count == limit)
-		tries->since = now;
-}
-
 static void
 require_memory(void)
 {
 	if (state == NULL)
 		ereport(ERROR, (errcode(PY_NOT_PRELOADED), errmsg("the library payout is not preloaded"),
-						errhint("Wrong tokens are counted in shared memory: add payout to "
+						errhint("Tries of tokens are counted in shared memory: add payout to "
 								"shared_preload_libraries and restart the server.")));
 }
 
-/*
- * require_unlocked(cvs_code, terminal, store_tries_max): raises PY012 while the terminal or the store is locked, PY014
- * without shared memory.
- */
-Datum
-payout_require_unlocked(PG_FUNCTION_ARGS)
+static uint64
+hash_name(const char *name, uint64 seed)
 {
-	text *cvs_code = PG_GETARG_TEXT_PP(0);
-	uint64 store = hash_text(cvs_code, 0);
-	uint64 terminal = hash_text(PG_GETARG_TEXT_PP(1), store);
-	bool terminal_locked;
-	bool store_locked;
-
-	require_memory();
-	LWLockAcquire(state->lock, LW_EXCLUSIVE);
-	terminal_locked = count_of(state->terminals, TERMINAL_SETS, terminal) >= payout_token_tries;
-	store_locked = count_of(state->stores, STORE_SETS, store) >= PG_GETARG_INT32(2);
-	LWLockRelease(state->lock);
-	if (terminal_locked || store_locked)
-		ereport(ERROR,
-				(errcode(PY_TOO_MANY_WRONG_TOKENS),
-				 errmsg("too many wrong tokens at this %s", store_locked ? "store" : "terminal"),
-				 errhint("It is unlocked after payout.token_lockout; a confirmation or reversal of a token "
-						 "that this store has validated is taken meanwhile.")));
-	PG_RETURN_VOID();
+	return hash_bytes_extended((const unsigned char *) name, (int) strlen(name), seed);
 }
 
-/* count_wrong_token(cvs_code, terminal, store_tries_max): at once and for good, whatever becomes of the transaction. */
-Datum
-payout_count_wrong_token(PG_FUNCTION_ARGS)
+/* Takes from a bucket what it has lost since. A clock that was set back counts as one that stood still. */
+static void
+let_time_pass(Bucket *bucket, const Measure *measure, TimestampTz now)
 {
-	uint64 store = hash_text(PG_GETARG_TEXT_PP(0), 0);
-	uint64 terminal = hash_text(PG_GETARG_TEXT_PP(1), store);
+	if (bucket->used <= 0)
+		return;
+	if (now > bucket->at)
+		bucket->used -= (double) (now - bucket->at) * measure->tries / measure->empties_us;
+	bucket->used = Max(bucket->used, 0);
+	bucket->at = now;
+}
+
+/* The bucket of a key; when there is none NULL, or (make) an empty one. The lock is held. */
+static Bucket *
+find(Bucket *table, int sets, uint64 key, uint64 owner, const Measure *measure, bool make)
+{
+	TimestampTz now = payout_now();
+	Bucket *set = table + (key % sets) * WAYS;
+	Bucket *spare = set;
+
+	for (int i = 0; i < WAYS; i++)
+	{
+		bool is_it = set[i].used > 0 && set[i].key == key && set[i].database == MyDatabaseId;
+
+		let_time_pass(&set[i], is_it ? measure : &set[i].measure, now);
+		if (is_it && set[i].used > 0)
+			return &set[i];
+		if (set[i].used < spare->used)
+			spare = &set[i];
+	}
+	if (!make)
+		return NULL;
+	*spare = (Bucket){.key = key, .owner = owner, .database = MyDatabaseId, .at = now};
+	return spare;
+}
+
+/* The two buckets that a try goes into; without a terminal the second alone. */
+typedef struct Place
+{
+	Bucket *table;
+	int sets;
+	uint64 key;
+	uint64 owner;
+	Measure measure;
+} Place;
+
+static Place
+place_of_terminal(const Trier *trier)
+{
+	uint64 owner = hash_name(trier->terminal, hash_name(trier->cvs_code, 0));
+
+	return (Place){.table = state->terminals,
+				   .sets = TERMINAL_SETS,
+				   .key = hash_name(trier->role, owner),
+				   .owner = owner,
+				   .measure = {payout_token_tries,
+							   (double) payout_token_tries * payout_token_lockout_s * USECS_PER_SEC}};
+}
+
+static Place
+place_of_store(const Trier *trier)
+{
+	uint64 owner = hash_name(trier->cvs_code, 0);
+	double hours = trier->is_known ? 1 : STRANGER_HOURS;
+
+	return (Place){.table = state->stores,
+				   .sets = STORE_SETS,
+				   .key = owner + (trier->is_known ? 0 : 1),
+				   .owner = owner,
+				   .measure = {trier->store_tries, hours * USECS_PER_HOUR}};
+}
+
+static bool
+has_room(const Place *place)
+{
+	Bucket *bucket = find(place->table, place->sets, place->key, place->owner, &place->measure, false);
+
+	return bucket == NULL || bucket->used + 1 <= place->measure.tries;
+}
+
+static void
+put_one(const Place *place)
+{
+	Bucket *bucket = find(place->table, place->sets, place->key, place->owner, &place->measure, true);
+
+	bucket->measure = place->measure;
+	bucket->used += 1;
+}
+
+static void
+take_one(const Place *place)
+{
+	Bucket *bucket = find(place->table, place->sets, place->key, place->owner, &place->measure, false);
+
+	if (bucket != NULL)
+		bucket->used = Max(bucket->used - 1, 0);
+}
+
+static pg_attribute_noreturn() void refuse(bool terminal_has_room)
+{
+	ereport(ERROR,
+			(errcode(PY_TOO_MANY_WRONG_TOKENS),
+			 errmsg("too many wrong tokens at this %s", terminal_has_room ? "store" : "terminal"),
+			 errhint("It tries again after payout.token_lockout, or once an operator has called "
+					 "payout.unlock_terminal. A repeat, a confirmation or a reversal of what this store has "
+					 "validated is taken meanwhile.")));
+}
+
+void
+token_tries_take(const Trier *trier)
+{
+	bool has_terminal = trier->terminal != NULL;
+	bool terminal_has_room = true;
+	bool store_has_room;
+	Place terminal = {0};
+	Place store;
 
 	require_memory();
+	store = place_of_store(trier);
+	if (has_terminal)
+		terminal = place_of_terminal(trier);
 	LWLockAcquire(state->lock, LW_EXCLUSIVE);
-	count_one(state->terminals, TERMINAL_SETS, terminal, payout_token_tries);
-	count_one(state->stores, STORE_SETS, store, PG_GETARG_INT32(2));
+	if (has_terminal)
+		terminal_has_room = has_room(&terminal);
+	store_has_room = has_room(&store);
+	if (terminal_has_room && store_has_room)
+	{
+		if (has_terminal)
+			put_one(&terminal);
+		put_one(&store);
+	}
+	LWLockRelease(state->lock);
+	if (!terminal_has_room || !store_has_room)
+		refuse(terminal_has_room);
+}
+
+void
+token_tries_give_back(const Trier *trier)
+{
+	Place store = place_of_store(trier);
+
+	LWLockAcquire(state->lock, LW_EXCLUSIVE);
+	if (trier->terminal != NULL)
+	{
+		Place terminal = place_of_terminal(trier);
+
+		take_one(&terminal);
+	}
+	take_one(&store);
+	LWLockRelease(state->lock);
+}
+
+static void
+empty_all_of(Bucket *table, int places, uint64 owner)
+{
+	for (int i = 0; i < places; i++)
+		if (table[i].owner == owner && table[i].database == MyDatabaseId)
+			table[i].used = 0;
+}
+
+/*
+ * forget_tries(cvs_code, terminal): empties the terminal's buckets, whatever the role; terminal null: what the store's
+ * terminals share. The one place where a lock is taken away. Nothing without shared memory.
+ */
+Datum
+payout_forget_tries(PG_FUNCTION_ARGS)
+{
+	uint64 store;
+
+	if (state == NULL || PG_ARGISNULL(0))
+		PG_RETURN_VOID();
+	store = hash_name(text_to_cstring(PG_GETARG_TEXT_PP(0)), 0);
+	LWLockAcquire(state->lock, LW_EXCLUSIVE);
+	if (PG_ARGISNULL(1))
+		empty_all_of(state->stores, STORE_SETS * WAYS, store);
+	else
+		empty_all_of(state->terminals, TERMINAL_SETS * WAYS,
+					 hash_name(text_to_cstring(PG_GETARG_TEXT_PP(1)), store));
 	LWLockRelease(state->lock);
 	PG_RETURN_VOID();
 }
 
 static int
-count_locked(Tries *table, int places)
+count_locked(Bucket *table, int places)
 {
 	TimestampTz now = payout_now();
 	int locked = 0;
 
 	for (int i = 0; i < places; i++)
 	{
-		forget_old(&table[i], now);
-		if (table[i].count > 0 && table[i].database == MyDatabaseId && table[i].count >= table[i].limit)
+		let_time_pass(&table[i], &table[i].measure, now);
+		if (table[i].database == MyDatabaseId && table[i].used > 0 &&
+			table[i].used + 1 > table[i].measure.tries)
 			locked++;
 	}
 	return locked;

@@ -543,7 +543,8 @@ begin atomic
 	union all
 	select 'redemption_has_token', r.merchant_id, r.txid, format('store %s under %s names token %s', r.cvs_code, r.cvs_reference, r.token_no)
 	from payout.redemption r
-	where not exists (select from payout.cashout_token t where t.merchant_id = r.merchant_id and t.txid = r.txid and t.token_no = r.token_no);
+	where r.merchant_id is not null
+	and not exists (select from payout.cashout_token t where t.merchant_id = r.merchant_id and t.txid = r.txid and t.token_no = r.token_no and t.digest = r.digest);
 end;
 comment on function payout.verify_cashout() is 'verify: tokens, the stores that hold them, and payouts agree';
 

@@ -319,7 +319,7 @@ sub keep_out
 sub guess
 {
 	my $allowed = $stage->query('show payout.token_tries');
-	my $ask = sub { my ($terminal) = @_; return $stage->failure(ask_validate($second, { token => '1111222233334444' }, "$second->{code}-0005", $terminal)); };
+	my $ask = sub { my ($terminal) = @_; return $stage->failure(ask_validate($second, { token => '11112222333344445553' }, "$second->{code}-0005", $terminal)); };
 	my @states = map { ($ask->('TILL-9'))[0] } 1 .. $allowed;
 	more("$second->{code}  wrong digits at TILL-9: " . join(' ', map { must($_ eq 'PY010', $_, "$_ (WRONG)") } @states)
 		. '; once more: ' . refused('PY012', $ask->('TILL-9')));

@@ -16,14 +16,14 @@ my $txid = $t->register_cashout(amount => 500000);
 like($txid, qr/^MERCHANT0107\d{14}[0-9A-Z]{4}$/, 'the TXID has its form');
 is(available(), '999497500.00', 'amount and fee are charged with the registration');
 my $token = $t->issue_token($txid);
-like($token, qr/^\d{16}$/, 'the approval answers with a token');
+like($token, qr/^\d{20}$/, 'the approval answers with a token');
 is(substr($token, 0, 4) + 0, $t->sql("select payout.slot('MERCHANT01')"), 'it begins with the slot');
-is(PayoutTest::check_digit(substr $token, 0, 15), substr($token, 15), 'and ends with the check digit');
+is(PayoutTest::check_digit(substr $token, 0, 19), substr($token, 19), 'and ends with the check digit');
 is($t->sql("select txid, state, cashout_token is null from payout.approve('MERCHANT01', '$txid')"), "$txid|token_issued|t", 'a repeat shows no token');
 
 # Steps 13 to 24
-is($t->validate("$1 $2 $3 $4", reference => 'A1', columns => 'txid, amount, currency, beneficiary_name'),
-	"$txid|500000.00|IDR|B*** S***", 'validated, typed with blanks') if $token =~ /^(.{4})(.{4})(.{4})(.{4})$/;
+is($t->validate("$1 $2-$3 $4 $5\r\n", reference => 'A1', columns => 'txid, amount, currency, beneficiary_name'),
+	"$txid|500000.00|IDR|B*** S***", 'validated, typed in groups') if $token =~ /^(.{4})(.{4})(.{4})(.{4})(.{4})$/;
 is($t->sqlstate($t->validate_sql($token, cvs => 'STORE2')), 'PY010', 'another store is refused');
 is($t->confirm($token, reference => 'A1', columns => 'txid, state, amount, cvs_reference'), "$txid|paid|500000.00|A1", 'confirmed');
 $t->wait_told($txid, 'payout.paid');

@@ -65,8 +65,10 @@ is(client('validate', $token{reversed}, 'C1') + client('reverse', $token{reverse
 is(client('validate', $token{reversed}, 'C1'), 0, 'its late original');
 for my $call (qw(validate confirm reverse))
 {
-	is(client($call, $token{wrong}, 'D1'), 0, "$call of a wrong one");
-	is(client($call, blanks($token{wrong}), 'D1', mode => 'prepared'), 0, "$call of a wrong one in groups");
+	# A reversal of nothing is remembered, whatever the token.
+	my $taken = $call eq 'reverse' ? 1 : 0;
+	is(client($call, $token{wrong}, 'D1'), $taken, "$call of a wrong one");
+	is(client($call, blanks($token{wrong}), 'D1', mode => 'prepared'), $taken, "$call of a wrong one in groups");
 	is(client($call, "$token{new}0", 'D1'), 0, "$call of a good one with a digit too many");
 	is(client($call, "$token{new}x", 'D1'), 0, "$call of a good one with a letter");
 	is(client($call, $token{replaced}, 'D1'), 0, "$call of a replaced one");
@@ -95,7 +97,7 @@ client('validate', $logged_token, 'X3', options => '-c log_parameter_max_length=
 # Where it might be.
 my $place = $t->places;
 like($place->{pg_stat_statements}, qr/payout\.token_digest\(/, 'nested statements are in the statistics');
-ok($place->{log} =~ /Query Text: .*payout\.cashout_token q where q\.digest/, 'nested statements are in the log');
+ok($place->{log} =~ /Query Text: .*payout\.cashout_token t/, 'nested statements are in the log');
 
 # With log_verbose the plan of a client's own statement shows its parameters: that alone is left out, and counted.
 my @lines = split /\n/, $place->{log};

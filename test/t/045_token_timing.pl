@@ -1,5 +1,5 @@
 # 045_token_timing.pl: the time of a refusal does not tell how near a token is to a right one. Look-ups are by digest (HMAC under a key outside of the
-# database), so digits that are nearly right lead to a place as far away as any; this measures it, and counts the index scans. Tokens that exist and are of
+# database), so digits that are nearly right lead to a place as far away as any; this measures it. Tokens that exist and are of
 # no use (used, reserved elsewhere) may take longer to refuse: they are good for nothing.
 use strict;
 use warnings;
@@ -70,9 +70,7 @@ begin
 		from (select scans as before) guess_scans where n = g.n;
 	end loop;
 end $$));
-is($t->sql('select count(distinct scans) || $$ $$ || min(scans) from public.guess'), '1 ' . $t->sql('select min(scans) from public.guess where kind = $$far$$'),
-	'each guess scans the index of digests as often');
-cmp_ok($t->sql('select min(scans) from public.guess'), '>', 0, 'and does scan it');
+is($t->sql('select count(distinct scans) || $$ $$ || max(scans) from public.guess'), '1 0', 'no guess shows in the statistics of the index of digests');
 my %median = map { split /\|/ } split /\n/, $t->sql('select kind, percentile_cont(0.5) within group (order by took) from public.guess group by 1');
 diag(join ', ', map { sprintf '%s %.0f us', $_, $median{$_} } @kinds);
 for my $kind (grep { $_ ne 'far' } @kinds)

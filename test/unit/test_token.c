@@ -173,7 +173,9 @@ blanks(void)
 	int round;
 
 	ok(reads("4539 1488 0343 6467", 19, "4539148803436467") &&
-		   reads("   4539  1488 0343646 7 ", 24, "4539148803436467"),
+		   reads("   4539  1488 0343646 7 ", 24, "4539148803436467") &&
+		   reads("4539-1488-0343-6467\r\n", 21, "4539148803436467") &&
+		   reads("\n-45391488 0343--6467-", 22, "4539148803436467"),
 	   "token: groups of digits");
 	for (round = 0; round < ROUNDS; round++)
 	{
@@ -219,7 +221,7 @@ other_bytes(void)
 
 	for (byte = 0; byte < 256; byte++)
 	{
-		if (byte == ' ' || (byte >= '0' && byte <= '9'))
+		if ((byte != '\0' && strchr(" -\r\n", byte) != NULL) || (byte >= '0' && byte <= '9'))
 			continue;
 		for (at = 0; at < 16; at++)
 		{
@@ -235,13 +237,14 @@ other_bytes(void)
 			wrong += !reads(typed, 17, NULL);
 		}
 	}
-	ok(wrong == 0, "token: every byte but digits and blanks is refused, at every position");
+	ok(wrong == 0,
+	   "token: every byte but digits, blanks, dashes and line ends is refused, at every position");
 	/* digits of other scripts, in UTF-8 */
 	ok(reads("4539148803436467\xd9\xa7", 18, NULL) && reads("\xdb\xb4 539148803436467", 18, NULL),
 	   "token: digits of other scripts are refused");
 }
 
-/* Against a reader that was written another way: it drops blanks first and sums from the left. */
+/* Against a reader that was written another way: it drops what stands between first and sums from the left. */
 static bool
 is_token(const char *typed, size_t size, char digits[TOKEN_DIGITS_MAX + 1])
 {
@@ -252,7 +255,7 @@ is_token(const char *typed, size_t size, char digits[TOKEN_DIGITS_MAX + 1])
 
 	for (i = 0; i < size; i++)
 	{
-		if (typed[i] == ' ')
+		if (typed[i] == ' ' || typed[i] == '-' || typed[i] == '\r' || typed[i] == '\n')
 			continue;
 		if (strchr("0123456789", typed[i]) == NULL || typed[i] == '\0' || count == 20)
 			return false;
@@ -267,7 +270,7 @@ is_token(const char *typed, size_t size, char digits[TOKEN_DIGITS_MAX + 1])
 static void
 random_bytes(void)
 {
-	static const char likely[] = "01234567890123456789012345678901234567890123456789  ";
+	static const char likely[] = "01234567890123456789012345678901234567890123456789  -\r\n";
 	int good = 0;
 	int wrong = 0;
 	int round;

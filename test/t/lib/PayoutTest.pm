@@ -395,7 +395,7 @@ sub check_digit
 sub random_token
 {
 	my ($slot, $length) = @_;
-	my $digits = sprintf('%04d', $slot) . join('', map { int rand 10 } 6 .. ($length || 16));
+	my $digits = sprintf('%04d', $slot) . join('', map { int rand 10 } 6 .. ($length || 20));
 	return $digits . check_digit($digits);
 }
 
