@@ -6,6 +6,9 @@
 \i :fixture
 select test.set_up('FOREIGN001', 'FOREIGNCH', 'FOREIGNBANK', 1000000000, '{}', '{"mode": "single"}');
 select payout.alter_merchant('FOREIGN001', '{"notify_events": ["payout.approved"], "notify_url": "https://merchant.example/hook"}') is distinct from null as told;
+-- as many columns as the library counts of ours: PAYOUT_COLUMN_COUNT, HISTORY_COLUMNS, OWE_COLUMNS, LEDGER_TRANSFER_COLUMNS, of a delta in
+-- ledger.c, REDEMPTION_COLUMNS, of a terminal in store.c; otherwise each row would be a statement of its own
+select relname, relnatts from pg_class where relnamespace = 'payout'::regnamespace and relname in ('payout', 'payout_event', 'notification', 'transfer', 'balance_delta', 'redemption', 'known_terminal') order by relname;
 create table test.written (tbl text, what text, n bigint default 1);
 create function test.plain() returns trigger language plpgsql as $$
 begin

@@ -152,6 +152,8 @@ select string_agg(test.tries('TOKL', 'MORE' || i, 1), ', ' order by i) from gene
 select left(test.answer_to('validate', 'TOKL', test.token('TL6'), 'T5', 'L7'), 5) as unknown, test.validate('TOKL', 'TL6', 'L8', 'T1') as named, test.reverse('TOKL', 'TL6', 'L8');
 select payout.unlock_terminal('TOKL');
 select test.validate('TOKL', 'TL6', 'L10', 'T5'), test.reverse('TOKL', 'TL6', 'L10');
+-- and is recorded
+select relation, object, action, new_values from payout.v_admin_event where relation = 'terminal' order by object;
 select payout.unlock_terminal('NOSTORE', 'T1');
 select payout.unlock_terminal('TOKL', '');
 select payout.unlock_terminal(null);

@@ -122,6 +122,7 @@ begin
 		insert into payout.known_terminal (cvs_code, terminal, role_name) values (p_cvs_code, p_terminal, '') on conflict do nothing;
 	end if;
 	perform payout.forget_tries(p_cvs_code, p_terminal);
+	perform payout.add_admin_event('terminal', concat_ws('/', p_cvs_code, p_terminal), 'update', payout.caller(), session_user, '{}', '{"unlocked": true}');
 end
 $$;
 comment on function payout.do_unlock_terminal(text, text) is 'work of payout.unlock_terminal';

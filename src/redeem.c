@@ -55,7 +55,7 @@ write_payout(HeapTuple old, PayoutRow *payout)
 	Datum merchant_id = payout_row_get(payout, MERCHANT_ID);
 	Datum txid = payout_row_get(payout, TXID);
 
-	row_update("payout", old, payout->desc->natts, payout->values, payout->nulls, payout->replaced);
+	row_update("payout", old, PAYOUT_COLUMN_COUNT, payout->values, payout->nulls, payout->replaced);
 	return redeem_lock(merchant_id, txid, payout);
 }
 

@@ -18,6 +18,8 @@
 #define JAKARTA_US (7 * USECS_PER_HOUR)
 
 /* A column, or 0. */
+#define REDEMPTION_COLUMNS 14
+
 static Datum
 value_of(const PeekRow *row, const char *column, bool *is_there)
 {
@@ -90,7 +92,7 @@ try_insert(const Reference *reference, int count, const RedemptionValue *given)
 	memset(nulls, true, desc->natts * sizeof(bool));
 	set_values(desc, lengthof(key), key, values, nulls, replaced);
 	set_values(desc, count, given, values, nulls, replaced);
-	return row_insert_new("redemption", desc->natts, values, nulls) != NULL;
+	return row_insert_new("redemption", REDEMPTION_COLUMNS, values, nulls);
 }
 
 bool
@@ -130,7 +132,7 @@ redemption_update(const Reference *reference, int count, const RedemptionValue *
 	replaced = palloc0(desc->natts * sizeof(bool));
 	heap_deform_tuple(old, desc, values, nulls);
 	set_values(desc, count, given, values, nulls, replaced);
-	row_update("redemption", old, desc->natts, values, nulls, replaced);
+	row_update("redemption", old, REDEMPTION_COLUMNS, values, nulls, replaced);
 }
 
 int

@@ -52,7 +52,7 @@ extern void row_insert(const char *table, int columns, Datum *values, bool *null
 
 /*
  * The same as by INSERT ... ON CONFLICT DO NOTHING: false where a unique key is taken. The values become those of the row as it
- * was written, which a trigger may have changed; the arrays have room for the columns of others.
+ * was written, which a trigger may have changed.
  */
 extern bool row_insert_new(const char *table, int columns, Datum *values, bool *nulls);
 

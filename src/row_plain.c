@@ -11,12 +11,14 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "row.h"
 #include "row_plain.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 
 /* A statement and its parameters. */
 typedef struct Statement
@@ -104,31 +106,69 @@ row_plain_insert(const char *table, int columns, const Datum *values, const bool
 	SPI_finish();
 }
 
-bool
-row_plain_insert_new(const char *table, int columns, Datum *values, bool *nulls)
+/* Inserts the row and reads it as it was written. */
+static void
+insert_and_read(const char *table, int columns, Datum *values, bool *nulls)
 {
 	MemoryContext outer = CurrentMemoryContext;
 	Statement *statement;
-	bool written;
+	Relation rel;
+	HeapTupleData tuple;
+	Datum row;
+	bool isnull;
 
 	SPI_connect();
 	statement = make_insert(table, columns, values, nulls);
-	appendStringInfoString(&statement->sql, " on conflict do nothing returning t");
-	written = run(statement) == 1;
-	if (written)
+	appendStringInfoString(&statement->sql, " returning t");
+	if (run(statement) != 1)
+		refuse_unwritten(table);
+	row = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	MemoryContextSwitchTo(outer);
+	tuple.t_data = (HeapTupleHeader) PG_DETOAST_DATUM_COPY(row);
+	tuple.t_len = HeapTupleHeaderGetDatumLength(tuple.t_data);
+	rel = table_open(row_relation(table), NoLock);
+	for (int i = 0; i < columns; i++)
+		values[i] = heap_getattr(&tuple, i + 1, RelationGetDescr(rel), &nulls[i]);
+	table_close(rel, NoLock);
+	SPI_finish();
+}
+
+/*
+ * In a subtransaction and not by ON CONFLICT, which cannot tell a taken key from a row that was kept from being written, and
+ * which PostgreSQL does not allow where there is a rule.
+ */
+pg_noinline bool
+row_plain_insert_new(const char *table, int columns, Datum *values, bool *nulls)
+{
+	MemoryContext outer = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	bool volatile written = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(outer);
+	PG_TRY();
 	{
-		bool isnull;
-		Datum row = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-		Relation rel = table_open(row_relation(table), NoLock);
-		HeapTupleData tuple;
+		insert_and_read(table, columns, values, nulls);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(outer);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
 
 		MemoryContextSwitchTo(outer);
-		tuple.t_data = (HeapTupleHeader) PG_DETOAST_DATUM_COPY(row);
-		tuple.t_len = HeapTupleHeaderGetDatumLength(tuple.t_data);
-		heap_deform_tuple(&tuple, RelationGetDescr(rel), values, nulls);
-		table_close(rel, NoLock);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(outer);
+		CurrentResourceOwner = owner;
+		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
+			ReThrowError(error);
+		FreeErrorData(error);
+		written = false;
 	}
-	SPI_finish();
+	PG_END_TRY();
 	return written;
 }
 

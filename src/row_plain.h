@@ -10,7 +10,7 @@
 /* As row_insert and row_set_insert do it: columns is how many of the values, in the table's order, are ours. */
 extern void row_plain_insert(const char *table, int columns, const Datum *values, const bool *nulls);
 
-/* As row_insert_new does it. The arrays have room for all columns of the table. */
+/* As row_insert_new does it. */
 extern bool row_plain_insert_new(const char *table, int columns, Datum *values, bool *nulls);
 
 /* As row_update does it. */
