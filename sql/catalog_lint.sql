@@ -41,6 +41,15 @@ where w.name not in ('strict', 'set', 'select', 'skip', 'exclusive') and w.name 
 -- common table expressions, and variables
 and w.prosrc !~ format('\m%s\M(\([^)]*\))?\s+as\s+(not\s+|materialized\s+)*\(', w.name) and w.prosrc !~ format('\m%s\s+(payout\.|pg_catalog\.|record|oid|regrole|name|text|integer|bigint|boolean|numeric|timestamptz|uuid|tid|bytea|jsonb|interval)', w.name)
 order by 1, 2;
+-- What decides whether a call may do what it asks for is asked of the newest committed state: merchant_now, bank_now, channel_now, or the library. These
+-- read such columns by themselves: what makes and changes the rows, under their locks; what the worker does, whose statements each see what
+-- is committed; and what audits, watches and shows, on purpose.
+with body as (
+	select p.oid, p.proname, coalesce(pg_get_function_sqlbody(p.oid), p.prosrc) as text from pg_proc p join pg_language l on l.oid = p.prolang
+	where p.pronamespace = 'payout'::regnamespace and l.lanname <> 'c')
+select b.proname from body b
+where regexp_replace(b.text, '--[^\n]*', '', 'g') ~ '(from|join|update|,|lateral)\s+\(?(only\s+)?payout\.(merchant|bank|channel|cvs|access_grant|arming)\M(?!\s*\()'
+and b.proname !~ '^(verify|health)' order by 1;
 -- everything has a comment: schema, tables, columns of views, routines, types
 select 'relation' as kind, c.oid::regclass::text as name from pg_class c where relnamespace = 'payout'::regnamespace and relkind in ('r', 'v') and obj_description(c.oid, 'pg_class') is null
 union all

@@ -34,12 +34,12 @@ begin
 		check_due_at = case when u.account_check = 'unavailable' and u.check_due_at is null and u.check_deadline_at <= started
 			then started else u.check_due_at end,
 		check_deadline_at = case when u.account_check in ('pending', 'unavailable')
-			then started + payout.option_interval(c.options, 'check_deadline_s')
+			then started + payout.channel_interval(u.channel_id, 'check_deadline_s')
 			else u.check_deadline_at end
-	from payout.merchant m, payout.channel c
+	from payout.merchant_now(p_merchant_id) m
 	where u.merchant_id = p_merchant_id and u.txid = p_txid and u.kind = 'disbursement' and u.state = 'registered'
 	and u.account_check <> 'invalid' and (u.scheduled_at is null or u.scheduled_at > started)
-	and m.merchant_id = u.merchant_id and m.active and c.channel_id = u.channel_id
+	and m.active
 	and case when m.options ? 'second_approval_above' then payout.is_last_approval(u.merchant_id, u.txid, u.amount, m.options) else true end
 	returning u.* into p;
 	if found then
@@ -87,7 +87,7 @@ declare
 	c payout.channel;
 begin
 	if p.account_check in ('name_differs', 'unreadable') then
-		select * into strict m from payout.merchant where merchant_id = p.merchant_id;
+		m := payout.merchant_now(p.merchant_id);
 		if payout.option_text('merchant', m.options, 'on_name_differs') = 'hold' then
 			perform payout.hold_payout(p.merchant_id, p.txid, 'dispatch',
 				case p.account_check when 'unreadable' then 'the account''s name cannot be compared' else 'the account has another name' end);
@@ -98,7 +98,7 @@ begin
 		if p.check_due_at is not null or payout.clock() < p.check_deadline_at then
 			return p;	-- still asked; the answer passes this gate again
 		end if;
-		select * into strict c from payout.channel where channel_id = p.channel_id;
+		c := payout.channel_now(p.channel_id);
 		if payout.option_text('channel', c.options, 'on_check_unavailable') = 'fail' then
 			return payout.fail_unsent(p, 'the account could not be checked');
 		end if;

@@ -23,22 +23,27 @@ alter table payout.merchant enable always trigger forget_rows;
 alter table payout.merchant enable always trigger forget_all_rows;
 
 -- The merchant's row, or PY005. Every function of a merchant begins here.
+-- What decides whether a call may do what it asks for is read here, by register.sql's sisters of it and by the library, never from
+-- the tables: so it counts from its commit on, whatever the snapshot of the caller's transaction (catalog_lint.sql).
+create function payout.merchant_now(merchant_id text) returns payout.merchant
+language c volatile strict parallel unsafe as 'MODULE_PATHNAME', 'payout_merchant_now';
+comment on function payout.merchant_now(text) is 'a merchant as the newest committed state has it, whatever the snapshot; null where there is none';
+
 create function payout.find_merchant(p_merchant_id text) returns payout.merchant
-language plpgsql stable
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	m payout.merchant;
+	m payout.merchant := payout.merchant_now(p_merchant_id);
 begin
-	select * into m from payout.merchant where merchant_id = p_merchant_id;
-	if not found then
+	if m.merchant_id is null then
 		raise exception 'argument "merchant_id" names no merchant'
 			using errcode = 'PY005', hint = 'Create it with payout.create_merchant; an id is 10 of A-Z and 0-9.';
 	end if;
 	return m;
 end
 $$;
-comment on function payout.find_merchant(text) is 'the merchant, or PY005';
+comment on function payout.find_merchant(text) is 'the merchant as it is now, or PY005';
 
 create function payout.check_url(argument text, value text) returns text
 language plpgsql immutable parallel safe

@@ -17,7 +17,6 @@
 #include "utils/numeric.h"
 
 PG_FUNCTION_INFO_V1(payout_fee_of);
-PG_FUNCTION_INFO_V1(payout_merchant_now);
 
 void
 policy_read(Datum merchant_id, Policy *policy)
@@ -145,22 +144,4 @@ payout_fee_of(PG_FUNCTION_ARGS)
 	Policy policy = {.options = PG_GETARG_JSONB_P(0)};
 
 	PG_RETURN_DATUM(policy_fee(&policy, text_to_cstring(PG_GETARG_TEXT_PP(1)), PG_GETARG_DATUM(2)));
-}
-
-/* merchant_now(merchant_id, active, options): see token.sql. */
-Datum
-payout_merchant_now(PG_FUNCTION_ARGS)
-{
-	TupleDesc desc;
-	Policy policy;
-	Datum values[2];
-	bool nulls[2] = {false, false};
-
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	policy_read(PG_GETARG_DATUM(0), &policy);
-	values[0] = BoolGetDatum(policy.is_active);
-	values[1] = PointerGetDatum(policy.options);
-	nulls[1] = policy.options == NULL;
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

@@ -20,6 +20,14 @@ comment on function payout.register(text, text, numeric, text, text, text, text,
 -- What register.c has not done: it registers what is plain (online, at once, no options) and in order. All of the rules
 -- are here. One statement asks them and writes; only where it writes nothing, the reason is looked for: a repeat is
 -- answered before the rules that change with time are asked.
+create function payout.bank_now(bank_code text) returns payout.bank
+language c volatile strict parallel unsafe as 'MODULE_PATHNAME', 'payout_bank_now';
+comment on function payout.bank_now(text) is 'a bank as the newest committed state has it, whatever the snapshot; null where there is none';
+
+create function payout.channel_now(channel_id text) returns payout.channel
+language c volatile strict parallel unsafe as 'MODULE_PATHNAME', 'payout_channel_now';
+comment on function payout.channel_now(text) is 'a channel as the newest committed state has it, whatever the snapshot; null where there is none';
+
 create function payout.do_register(p_merchant_id text, p_reference_no text, p_amount numeric, p_bank_code text,
 								   p_account_no text, p_beneficiary_name text, p_method text, p_beneficiary_phone text,
 								   p_scheduled_at timestamptz, p_description text, p_options jsonb)
@@ -59,13 +67,12 @@ begin
 	insert into payout.payout as n (merchant_id, txid, kind, state, reference_no, method, amount, channel_id, bank_code,
 		wire_code, source_account_no, account_no, beneficiary_name, beneficiary_phone, description, options, scheduled_at, registered_at,
 		account_check, check_due_at, check_deadline_at)
-	select m.merchant_id, payout.generate_txid(p_merchant_id), 'disbursement', 'registered', p_reference_no, p_method,
+	select p_merchant_id, payout.generate_txid(p_merchant_id), 'disbursement', 'registered', p_reference_no, p_method,
 		p_amount, b.channel_id, b.bank_code, coalesce(b.options ->> 'wire_code', b.bank_code), c.options ->> 'source_account_no', p_account_no, p_beneficiary_name, p_beneficiary_phone, p_description,
 		p_options, p_scheduled_at, clock_timestamp(), 'pending', started,
 		started + payout.option_interval(c.options, 'check_deadline_s')
-	from payout.merchant m, payout.bank b, payout.channel c
-	where m.merchant_id = p_merchant_id and m.active and b.bank_code = p_bank_code and b.enabled and c.channel_id = b.channel_id
-	and c.options ? 'source_account_no'
+	from payout.merchant_now(p_merchant_id) m, payout.bank_now(p_bank_code) b, payout.channel_now(b.channel_id) c
+	where m.active and b.enabled and c.options ? 'source_account_no'
 	and p_amount >= coalesce((m.options #>> array['limits', p_method, 'min'])::numeric, p_amount)
 	and p_amount <= coalesce((m.options #>> array['limits', p_method, 'max'])::numeric, p_amount)
 	and (p_method = 'online' or payout.option('bank', b.options, 'internal')::boolean)
@@ -96,21 +103,21 @@ comment on function payout.do_register(text, text, numeric, text, text, text, te
 -- The same rules again, one by one, for the error that names the one that is broken.
 create function payout.check_registration(m payout.merchant, p_amount numeric, p_bank_code text, p_method text, p_scheduled_at timestamptz,
 										  p_now timestamptz) returns void
-language plpgsql stable
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	b payout.bank;
+	b payout.bank := payout.bank_now(p_bank_code);
+	c payout.channel := payout.channel_now(b.channel_id);
 begin
 	if not m.active then
 		raise exception 'merchant "%" is not active', m.merchant_id
 			using errcode = 'PY005', hint = 'payout.alter_merchant activates it.';
 	end if;
-	select * into b from payout.bank where bank_code = p_bank_code;
-	if not found or not b.enabled then
+	if b.enabled is not true then
 		raise exception 'argument "bank_code" names no enabled bank'
 			using errcode = 'PY006', hint = 'payout.create_bank or payout.load_banks creates banks, payout.alter_bank enables them.';
-	elsif not exists (select from payout.channel c where c.channel_id = b.channel_id and c.options ? 'source_account_no') then
+	elsif (c.options ? 'source_account_no') is not true then
 		raise exception 'argument "bank_code" names a bank whose channel has no account to pay from'
 			using errcode = 'PY006', hint = format('The account is option source_account_no of channel %s; payout.alter_channel sets it.', b.channel_id);
 	elsif p_method = 'overbooking' and not payout.option('bank', b.options, 'internal')::boolean then
@@ -178,11 +185,11 @@ language c stable strict parallel safe as 'MODULE_PATHNAME', 'payout_option_inte
 comment on function payout.option_interval(jsonb, text) is 'an option of a channel that ends in _ms, _s or _days, as an interval of seconds: a day has 86400';
 
 create function payout.channel_interval(p_channel_id text, p_option text) returns interval
-language plpgsql stable
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	return (select payout.option_interval(c.options, p_option) from payout.channel c where c.channel_id = p_channel_id);
+	return payout.option_interval((payout.channel_now(p_channel_id)).options, p_option);
 end
 $$;
 comment on function payout.channel_interval(text, text) is 'the same of the channel of this name';

@@ -26,6 +26,9 @@
 #include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(payout_forget_rows);
+PG_FUNCTION_INFO_V1(payout_merchant_now);
+PG_FUNCTION_INFO_V1(payout_bank_now);
+PG_FUNCTION_INFO_V1(payout_channel_now);
 
 #define TABLES_MAX 8
 #define KEY_SIZE 96
@@ -185,6 +188,40 @@ row_cached(const char *table, const char *index, int keys, const Datum *key, Tup
 	if (tuple != NULL && keepable && before == changes)
 		keep(&cache_key, tuple);
 	return tuple;
+}
+
+/* The row of a key, for SQL; null when there is none. */
+static Datum
+answer_row(FunctionCallInfo fcinfo, const char *table, const char *index)
+{
+	Datum key = PG_GETARG_DATUM(0);
+	TupleDesc desc;
+	HeapTuple tuple = row_cached(table, index, 1, &key, &desc);
+
+	if (tuple == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(heap_copy_tuple_as_datum(tuple, desc));
+}
+
+/* merchant_now(merchant_id): see merchant.sql. */
+Datum
+payout_merchant_now(PG_FUNCTION_ARGS)
+{
+	return answer_row(fcinfo, "merchant", "merchant_pkey");
+}
+
+/* bank_now(bank_code): see register.sql. */
+Datum
+payout_bank_now(PG_FUNCTION_ARGS)
+{
+	return answer_row(fcinfo, "bank", "bank_pkey");
+}
+
+/* channel_now(channel_id): see register.sql. */
+Datum
+payout_channel_now(PG_FUNCTION_ARGS)
+{
+	return answer_row(fcinfo, "channel", "channel_pkey");
 }
 
 /* Trigger forget_rows, after a row has changed: all sessions forget what they know of the table. */

@@ -113,8 +113,9 @@ find_description(Oid table)
 	for (int i = 0; i < described_count; i++)
 		if (described[i].table == table)
 			return &described[i];
+	/* More than we have: tables of an extension that was dropped and created again. */
 	if (described_count == DESCRIPTIONS_MAX)
-		elog(ERROR, "too many tables are described");
+		described_count = 0;
 	described[described_count] = (Description){.table = table, .stale = true};
 	return &described[described_count++];
 }

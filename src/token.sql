@@ -124,19 +124,14 @@ end
 $$;
 comment on function payout.issue_first_token(payout.payout) is 'approval of a cashout: checks the charge, issues the token';
 
-create function payout.merchant_now(merchant_id text, out active boolean, out options jsonb)
-language c volatile strict parallel unsafe as 'MODULE_PATHNAME', 'payout_merchant_now';
-comment on function payout.merchant_now(text) is 'whether a merchant is active, and its options, as the newest committed state says, whatever the snapshot';
-
 -- Who asks for a token anew may do what an approval may: a token is the money.
 create function payout.require_may_issue(p payout.payout) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	merchant record;
+	merchant payout.merchant := payout.merchant_now(p.merchant_id);
 begin
-	select n.active, n.options into merchant from payout.merchant_now(p.merchant_id) n;
 	if not merchant.active then
 		raise exception 'merchant "%" is not active', p.merchant_id
 			using errcode = 'PY005', hint = 'payout.alter_merchant activates it.';
