@@ -88,6 +88,7 @@ C_FILES = \
 	snap_sign \
 	snap_subject \
 	subject \
+	books \
 	snap_words \
 	snap_code \
 	outcome \
@@ -125,6 +126,7 @@ SQL_FILES = \
 	expire \
 	sending \
 	subject \
+	books \
 	dispatch \
 	check \
 	settlement \

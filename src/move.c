@@ -334,14 +334,6 @@ is_counted(const TriggerData *trigger)
 		   payout_row_peek(trigger->tg_trigtuple, desc, EVENTS) + 1;
 }
 
-/* The bank says something of an order that has not left yet, perhaps: it is claimed anew, or asked for (claim_again). */
-static bool
-is_told(const Move *move)
-{
-	return payout_row_is(&move->old, STATE, "dispatching") &&
-		   !payout_row_same(&move->old, &move->new, STATUS_CHECKED_AT);
-}
-
 /* Trigger before each payout that is updated. */
 Datum
 payout_move(PG_FUNCTION_ARGS)
@@ -368,8 +360,6 @@ payout_move(PG_FUNCTION_ARGS)
 	checked = !payout_row_same(&move->old, &move->new, ACCOUNT_CHECK);
 	moved = !payout_row_same(&move->old, &move->new, STATE);
 	approved = !payout_row_same(&move->old, &move->new, APPROVALS);
-	if (!moved && is_told(move))
-		gate_stop_at_commit(GATE_PAYOUT, payout_row_text(&move->new, TXID));
 	if (!checked && !approved && !moved)
 		return PointerGetDatum(new);
 	policy_read(payout_row_get(&move->new, MERCHANT_ID), &policy);
