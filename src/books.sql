@@ -67,6 +67,9 @@ create function payout.hold_elsewhere(p_channel_id text, p_epoch integer, p_limi
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+	merchant_ids text[];
+	txids text[];
 begin
 	with due as materialized (
 		select q.ctid as place, q.merchant_id, q.txid, q.batch_id, q.state <> 'paid' or q.doubted_at is not null as is_open
@@ -80,8 +83,9 @@ begin
 		from due d, lateral (select q.epoch from payout.batch q where q.channel_id = p_channel_id and q.batch_id = d.batch_id limit 1) b
 		where p.ctid = d.place and b.epoch <> p_epoch
 		returning p.merchant_id, p.txid, d.is_open)
-	select payout.hold_payout(t.merchant_id, t.txid, 'check', 'it was sent to the bank that stood behind the channel before: ask that one, and resolve it as paid, failed or returned')
-	from taken t where t.is_open;
+	select array_agg(t.merchant_id), array_agg(t.txid) into merchant_ids, txids from taken t where t.is_open;
+	perform payout.hold_payout(u.merchant_id, u.txid, 'check', 'it was sent to the bank that stood behind the channel before: ask that one, and resolve it as paid, failed or returned')
+	from unnest(merchant_ids, txids) u (merchant_id, txid);
 end
 $$;
 comment on function payout.hold_elsewhere(text, integer, integer) is 'worker: payouts of an earlier epoch that are due to be asked for are set aside for a person';
