@@ -83,8 +83,8 @@ is($t->state($failed[1]), 'disputed', 'what the first bank has paid is believed'
 is(requests($b, '36'), 0, 'the second bank is asked nothing');
 is($t->sql("select status from payout.health() where check_name = 'other_books'"), 'warning', 'health() names it');
 is($t->sqlstate("select payout.resolve('MERCHANT01', '$failed[0]', 'dispatch', 'ask')"), 'PY004', 'nor does a person have it asked');
-is($t->sql("select count(*) from payout.resolve('MERCHANT01', '$failed[0]', 'failed', 'it was a mistake'), payout.resolve('MERCHANT01', '$failed[1]', 'paid', 'its statement says so')"), '1', 'a person decides');
-is($t->sql("select doubted_at is null from payout.payout where txid = '$failed[0]'"), 't', 'and the doubt ends');
+$t->sql("select payout.resolve('MERCHANT01', '$failed[0]', 'failed', 'it was a mistake'); select payout.resolve('MERCHANT01', '$failed[1]', 'paid', 'its statement says so')");
+is($t->sql("select doubted_at is null from payout.payout where txid = '$failed[0]'"), 't', 'a person decides, and the doubt ends');
 
 # Its numbers begin where those of the first bank did.
 $t->sql("select payout.alter_channel('BANK1', '{\"mode\": \"single\"}')");
