@@ -18,7 +18,8 @@ PG_FUNCTION_INFO_V1(payout_take_books);
 static LOCKTAG
 books_tag(const text *channel_id)
 {
-	return advisory_books_tag(hash_bytes((const unsigned char *) VARDATA_ANY(channel_id), VARSIZE_ANY_EXHDR(channel_id)));
+	return advisory_books_tag(
+		hash_bytes((const unsigned char *) VARDATA_ANY(channel_id), VARSIZE_ANY_EXHDR(channel_id)));
 }
 
 /* share_books(channel_id): see books.sql. */
