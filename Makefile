@@ -97,6 +97,7 @@ C_FILES = \
 	snap_sign \
 	snap_subject \
 	subject \
+	books \
 	snap_words \
 	snap_code \
 	outcome \
@@ -134,6 +135,7 @@ SQL_FILES = \
 	expire \
 	sending \
 	subject \
+	books \
 	dispatch \
 	check \
 	settlement \

@@ -61,7 +61,7 @@ select test.send('SENCH'), test.inquire('SNDB4', 'not_found'), test.send('SENCH'
 select test.lost('SNDB4'), test.send('SENCH'), test.answer('SNDB4', 'not_sent', null, 0), test.state('SNDB4'), (test.payout('SNDB4')).not_found;
 -- and so is what could not be sent again for a minute
 select test.lost('SNDB4');
-update payout.batch set due_at = due_at - interval '61 s' where batch_id = (test.payout('SNDB4')).batch_id;
+update payout.batch set decided_at = decided_at - interval '61 s' where batch_id = (test.payout('SNDB4')).batch_id;
 select (payout.pause_channel('SENCH', 'a while')).channel_id, (payout.resume_channel('SENCH')).channel_id as resumed, test.send('SENCH'), test.state('SNDB4'), (test.payout('SNDB4')).not_found;
 select test.lost('SNDB4'), test.send('SENCH'), test.answer('SNDB4', 'yes', 'ok'), test.state('SNDB4');
 

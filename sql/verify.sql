@@ -110,6 +110,14 @@ insert into test.breaking values
 		select 'VERCH', payout.new_id(), 'check', 36, 'VERIFY0001', test.txid('Z1'), '1', '', test.life(), a.started_at, 'failed' from payout.attempt a where a.batch_id = (test.payout('Z1')).batch_id$$),
 	(205, 'asking_first', $$insert into payout.lost_tail select p.registered_at, 1, 2, payout.new_id() from payout.payout p where p.reference_no = 'Z1'$$),
 	(206, 'asking_told', $$update payout.batch b set told_at = '-infinity' from payout.payout p where p.batch_id = b.batch_id and p.reference_no = 'Z1'$$),
+	(209, 'asking_told', $$with bulk as (insert into payout.batch (channel_id, batch_id, service, epoch, state, source_account_no, transaction_date, item_count, total, told_at)
+		select b.channel_id, payout.new_id(), 20, b.epoch, 'split', b.source_account_no, now(), 2, 1, '-infinity' from test.payout('Z1') p join payout.batch b on b.batch_id = p.batch_id returning batch_id)
+		update payout.batch b set parent_batch_id = u.batch_id from bulk u, test.payout('Z1') p where b.batch_id = p.batch_id$$),
+	(210, 'batch_epoch', $$update payout.batch b set epoch = 2 from payout.payout p where p.batch_id = b.batch_id and p.reference_no = 'Z1'$$),
+	(211, 'batch_epoch', $$with bulk as (insert into payout.batch (channel_id, batch_id, service, epoch, state, source_account_no, transaction_date, item_count, total)
+		select b.channel_id, payout.new_id(), 20, 0, 'split', b.source_account_no, now(), 2, 1 from test.payout('Z1') p join payout.batch b on b.batch_id = p.batch_id returning batch_id)
+		update payout.batch b set parent_batch_id = u.batch_id from bulk u, test.payout('Z1') p where b.batch_id = p.batch_id$$),
+	(212, 'batch_in_doubt', $$update payout.batch b set decided_at = now() from payout.payout p where p.batch_id = b.batch_id and p.reference_no = 'Z1'$$),
 	(207, 'queue_doubt', $$update payout.payout set doubted_at = now() where reference_no = 'Z2'$$),
 	(208, 'queue_check', $$update payout.payout set doubted_at = now() where reference_no = 'Z1'$$),
 	(42, 'attempt_has_payout', $$update payout.attempt set txid = 'x', merchant_id = 'VERIFY0001' where channel_id = 'VERCH'$$),

@@ -28,4 +28,14 @@ advisory_tag(AdvisoryLock lock)
 	return tag;
 }
 
+/* The books of a channel, by a hash of its id: who claims what is sent (share), and who changes the bank (exclusive). See books.c. */
+static inline LOCKTAG
+advisory_books_tag(uint32 channel_hash)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 1, channel_hash, ADVISORY_CLASS);
+	return tag;
+}
+
 #endif /* PAYOUT_ADVISORY_H */

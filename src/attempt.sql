@@ -20,6 +20,7 @@ create table payout.batch (
 	channel_id text collate "C" not null,
 	batch_id uuid not null,
 	service smallint not null check (service in (17, 18, 20)),
+	epoch integer not null,
 	state text not null default 'open' check (state in ('open', 'sending', 'accepted', 'refused', 'split', 'unknown')),
 	parent_batch_id uuid,
 	source_account_no text not null,
@@ -32,6 +33,7 @@ create table payout.batch (
 	was_unknown boolean not null default false,
 	by_person boolean not null default false,
 	asked_since timestamptz,
+	decided_at timestamptz,
 	told_at timestamptz,
 	bank_batch_no text,
 	response_code text,
@@ -47,10 +49,13 @@ comment on column payout.batch.source_account_no is 'our account that is debited
 comment on column payout.batch.salt is 'what its orders are digested with, see payout.attempt.request_digest';
 comment on column payout.batch.was_unknown is 'an earlier sending may have arrived: a later refusal proves nothing';
 comment on column payout.batch.by_person is 'a person decided that it is sent again: however long the bank refuses a repeated reference';
+comment on column payout.batch.epoch is 'payout.channel.epoch when it was made: it is sent, and asked for, only while that is the channel''s';
+comment on column payout.batch.decided_at is 'when it was decided that what was in doubt is sent again; null: it was not, or is in doubt anew';
 comment on column payout.batch.told_at is 'when the bank said last, by a notice or by a late answer to an inquiry, what became of a payout of it: so it has it, whatever it answered, and is asked before it is sent, split or refused';
 comment on column payout.batch.asked_since is 'when it last became unknown: what the bank was asked before proves nothing any more';
 
 create index batch_due on payout.batch (channel_id, due_at) where due_at is not null;
+create index batch_parent on payout.batch (channel_id, parent_batch_id) where parent_batch_id is not null;
 
 create table payout.attempt (
 	channel_id text collate "C" not null,

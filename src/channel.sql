@@ -9,7 +9,7 @@ create table payout.channel (
 	paused_reason text,
 	not_before timestamptz,
 	not_before_reason text,
-	bank_since timestamptz,
+	epoch integer not null default 1,
 	created_at timestamptz not null default now(),
 	created_by text not null default payout.caller(),
 	check ((paused_at is null) = (paused_reason is null))
@@ -17,7 +17,7 @@ create table payout.channel (
 comment on table payout.channel is 'a connection to one bank: protocol, address, limits; its credentials are in payout.channel_secret';
 comment on column payout.channel.paused_at is 'since when nothing is sent, by an operator or because the bank refused us as a partner';
 comment on column payout.channel.not_before is 'the bank refused for now (cut-off, float empty, too many requests): no transfer is sent before this moment';
-comment on column payout.channel.bank_since is 'since when another bank, or other books, stand behind this channel: accounts that were checked before are checked again before anything is sent; null: since it was created';
+comment on column payout.channel.epoch is 'the how-manieth bank, or books, stand behind this channel: what was sent in an earlier epoch is neither sent nor asked for here, and accounts that were checked in one are checked again before anything is sent';
 
 create trigger refuse_delete before delete on payout.channel for each row execute function payout.refuse_change();
 create trigger refuse_truncate before truncate on payout.channel for each statement execute function payout.refuse_change();
@@ -149,32 +149,32 @@ $$;
 comment on function payout.books_of(payout.channel) is 'what names the bank behind a channel, and us to it';
 
 -- What was sent to one bank cannot be asked for at another, which knows nothing of it and would pay it again; nor is an account
--- checked there. While the channel is paused nothing is under way that this would not see.
+-- checked there. From here until the commit nothing is claimed to be sent, and what was claimed is committed: so what is
+-- looked for is all there is, whenever the channel was paused, or if it never was.
 create function payout.change_bank(was payout.channel) returns payout.channel
 language plpgsql
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
 as $$
 declare
 	c payout.channel;
 	txid text;
 begin
-	if not exists (select from payout.attempt a where a.channel_id = was.channel_id) then
-		return payout.find_channel(was.channel_id);	-- it is being set up
+	if current_setting('transaction_isolation') <> 'read committed' then
+		raise exception 'the bank behind channel "%" does not change under an older snapshot', was.channel_id
+			using errcode = 'PY004', detail = 'What was sent since the transaction began cannot be seen.', hint = 'Alter the channel in a transaction with READ COMMITTED.';
 	end if;
-	select p.txid into txid from payout.payout p
-	where p.channel_id = was.channel_id and (p.status_due_at is not null or (p.final_at is null and p.batch_id is not null))
-	limit 1;
-	if was.paused_at is null or txid is not null then
+	perform payout.close_books(was.channel_id);
+	txid := payout.open_at_bank(was);
+	if txid is not null or (was.paused_at is null and exists (select from payout.attempt a where a.channel_id = was.channel_id)) then
 		raise exception 'another bank cannot stand behind channel "%" while this one pays', was.channel_id
-			using errcode = 'PY004', detail = case when txid is null then 'The channel is not paused.' else format('TXID %s was sent and is open.', txid) end,
+			using errcode = 'PY004', detail = case when txid is null then 'The channel is not paused.' else format('TXID %s was sent, or may have been, and is open.', txid) end,
 				hint = 'Pause the channel and let what was sent come to its end, or make another channel and route the bank to it (payout.alter_bank). Where the same bank answers with the same books, add "same_books": true.';
 	end if;
-	update payout.channel q set bank_since = clock_timestamp() where q.channel_id = was.channel_id returning * into c;
+	update payout.channel q set epoch = q.epoch + 1 where q.channel_id = was.channel_id returning * into c;
 	return c;
 end
 $$;
-comment on function payout.change_bank(payout.channel) is 'another bank comes to stand behind a channel: PY004 while payouts are open that were sent to the one before, or while the channel is not paused';
+comment on function payout.change_bank(payout.channel) is 'another bank comes to stand behind a channel: PY004 while payouts are open that were sent to the one before, or may have been, or while the channel is used and not paused';
 
 create function payout.pause_channel(channel_id text, reason text) returns payout.channel
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
@@ -208,8 +208,7 @@ declare
 begin
 	update payout.channel set paused_at = null, paused_reason = null, not_before = null, not_before_reason = null
 	where channel_id = p_channel_id returning * into c;
-	-- But what was in doubt keeps the moment at which it was decided to send it again (payout.reason_to_ask).
-	update payout.batch set due_at = payout.clock() where channel_id = p_channel_id and state = 'open' and due_at is not null and not was_unknown;
+	update payout.batch set due_at = payout.clock() where channel_id = p_channel_id and state = 'open' and due_at is not null;
 	perform payout.wake();
 	return c;
 end

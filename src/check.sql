@@ -20,11 +20,15 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
 	tail boolean;
+	now_epoch integer;
 begin
 	if not exists (select from payout.payout q where q.channel_id = p_channel_id and q.status_due_at <= (select payout.clock())) then
 		return;
 	end if;
-	tail := payout.asks_first('-infinity');
+	select payout.asks_first('-infinity'), c.epoch into tail, now_epoch from payout.channel c where c.channel_id = p_channel_id;
+	if now_epoch > 1 then
+		perform payout.hold_elsewhere(p_channel_id, now_epoch, p_limit);
+	end if;
 	return query
 	with due as materialized (
 		select q.ctid as place, q.batch_id, q.txid, q.registered_at
@@ -44,7 +48,7 @@ begin
 		select s.attempt_id, s.external_id, s.transaction_date
 		from payout.sending_to_ask(b.channel_id, b.batch_id, d.txid, tail and payout.asks_first(d.registered_at)) s
 		where tail or b.tries > 1 or b.parent_batch_id is not null) a on true
-	where p.ctid = d.place
+	where p.ctid = d.place and b.epoch = now_epoch
 	returning p.channel_id, p.merchant_id, p.txid, b.service::integer, a.external_id,
 		coalesce(a.transaction_date, b.transaction_date), p.bank_reference_no, p.amount, p.account_no, p.wire_code, p.content_salt, a.attempt_id, b.source_account_no,
 		case when tail or b.tries > 1 or b.parent_batch_id is not null then payout.external_ids(b.channel_id, b.batch_id) end;
@@ -250,7 +254,7 @@ declare
 	p payout.payout := payout.find_payout(p_merchant_id, p_txid, true);
 	earliest timestamptz;
 begin
-	if p.kind = 'disbursement' and (p.state in ('processing', 'suspect', 'paid') or p.doubted_at is not null) then
+	if p.kind = 'disbursement' and (p.state in ('processing', 'suspect', 'paid') or p.doubted_at is not null) and not payout.is_elsewhere(p) then
 		earliest := (select b.sent_at from payout.batch b where b.channel_id = p.channel_id and b.batch_id = p.batch_id)
 			+ payout.channel_interval(p.channel_id, 'status_delay_s');
 		update payout.payout u
@@ -272,7 +276,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
 	select p.state, coalesce(p.status_checked_at > p_since, false) or p.kind = 'cashout'
-		or p.state not in ('dispatching', 'processing', 'suspect', 'paid')
+		or p.state not in ('dispatching', 'processing', 'suspect', 'paid') or payout.is_elsewhere(p)
 	from payout.payout p where p.merchant_id = p_merchant_id and p.txid = p_txid;
 end;
 comment on function payout.check_answered(text, text, timestamptz) is 'the state, and whether the bank has been asked since a moment or need not be asked';

@@ -36,12 +36,15 @@ begin
 				   where q.channel_id = p_channel_id and q.dispatch_due_at <= (select payout.clock()) and q.state = 'approved') then
 		return '{}';
 	end if;
+	if not payout.share_books(p_channel_id) then
+		return '{}';	-- another bank comes to stand behind the channel
+	end if;
 	select * into strict c from payout.channel where channel_id = p_channel_id;
 	bulk := payout.option_text('channel', c.options, 'mode') = 'bulk';
 	size_max := case when bulk then payout.option_text('channel', c.options, 'batch_size_max')::integer else 1 end;
 	linger := payout.option_interval(c.options, 'linger_ms');
 	tail := payout.asks_first('-infinity');
-	if c.bank_since is not null then
+	if c.epoch > 1 then
 		perform payout.check_anew(c, least(p_limit * size_max, greatest(size_max, 1000)));
 	end if;
 	if tail then
@@ -55,7 +58,7 @@ begin
 		where q.channel_id = p_channel_id and q.dispatch_due_at <= (select payout.clock()) and q.state = 'approved'
 		and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'dispatch'))
 		and case when tail then not payout.asks_first(q.registered_at) else true end
-		and case when c.bank_since is not null then not payout.was_checked_elsewhere(c, q) else true end
+		and case when c.epoch > 1 then q.check_epoch = c.epoch else true end
 		-- one transaction moves no more than this, however much is due and free
 		order by q.dispatch_due_at limit least(p_limit * size_max, greatest(size_max, 1000))
 		for no key update skip locked),
@@ -79,8 +82,8 @@ begin
 		from grouped g
 		where g.method = 'overbooking' or g.items = size_max or g.since + linger <= started),
 	made as (
-		insert into payout.batch (channel_id, batch_id, service, state, source_account_no, transaction_date, item_count, total, sent_at, tries, salt)
-		select p_channel_id, m.batch_id, m.service, 'sending', m.source_account_no, dated, m.items, m.total, started, 1, m.salt
+		insert into payout.batch (channel_id, batch_id, service, epoch, state, source_account_no, transaction_date, item_count, total, sent_at, tries, salt)
+		select p_channel_id, m.batch_id, m.service, c.epoch, 'sending', m.source_account_no, dated, m.items, m.total, started, 1, m.salt
 		from member m where m.batch_rank <= p_limit and m.id is not null)
 	select array_agg(row(p_channel_id, m.batch_id, m.service, m.source_account_no, dated, null, m.merchant_id, m.txid,
 			m.wire_code, m.account_no, m.beneficiary_name, m.amount, m.description, m.salt, null)::payout.dispatch_work
@@ -110,7 +113,8 @@ end
 $$;
 comment on function payout.may_lack_sending(payout.batch) is 'whether a lost tail may have taken the record of the last sending of an open batch, and it was not asked for since';
 
--- An open batch is asked for instead of sent where a lost tail may have taken the record of its sending, where the bank has told
+-- An open batch is asked for instead of sent where another bank than the one that was to pay it stands behind the channel (then it
+-- waits for a person, payout.hold_elsewhere), where a lost tail may have taken the record of its sending, where the bank has told
 -- of it, where any member has moved on (a notice of an earlier sending came, or a person decided: the bank knows the batch), and
 -- where the decision to send again what was in doubt is old: what the bank said before is not what it says now. The members are
 -- locked, so that nobody can be told of any more until this is committed.
@@ -120,9 +124,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
 	return case
+		when b.epoch <> (select c.epoch from payout.channel c where c.channel_id = b.channel_id) then 'another bank stands behind its channel than the one that was to pay it'
 		when payout.may_lack_sending(b) then 'the record of its last sending may be lost: the bank is asked before it is sent'
 		when payout.told_at(b) > coalesce(b.asked_since, '-infinity') then 'the bank has told of it: it is asked before it is sent'
-		when b.was_unknown and b.due_at < payout.clock() - interval '60 s' then 'it was to be sent again and was not in time: the bank is asked anew'
+		when b.was_unknown and coalesce(b.decided_at < payout.clock() - interval '60 s', true) then 'it was to be sent again and was not in time: the bank is asked anew'
 		when exists (select from payout.payout p where p.channel_id = b.channel_id and p.batch_id = b.batch_id and p.state <> 'dispatching')
 			then 'the bank knows another payout of its batch' end;
 end
@@ -181,6 +186,9 @@ declare
 	bounds timestamptz[] := '{}';
 	why text;
 begin
+	if not payout.share_books(p_channel_id) then
+		return;		-- another bank comes to stand behind the channel
+	end if;
 	for b in
 		select * from payout.batch q
 		where q.channel_id = p_channel_id and q.state = 'open' and q.due_at <= (select payout.clock())
@@ -272,12 +280,13 @@ begin
 	ended := payout.finish_attempts(p_incarnation_id, p_channel_ids, p_attempt_ids, p_outcomes, p_classes, p_http_statuses,
 		p_response_codes, p_latencies, p_excerpts, p_bank_reference_nos, p_waits::text[]);
 	-- Locked first, and then found by their places: so no plan can read more than them, whatever the statistics say.
-	select array_agg(l.place), array_agg(t.response_code), array_agg(t.answer), array_agg(t.more::boolean)
+	-- All of them, in the order of their ids, as by the notice of a bulk that they were split off.
+	select array_agg(l.place) filter (where t.outcome = 'yes'), array_agg(t.response_code) filter (where t.outcome = 'yes'),
+		array_agg(t.answer) filter (where t.outcome = 'yes'), array_agg(t.more::boolean) filter (where t.outcome = 'yes')
 	into places, codes, answers, waits
 	from unnest(ended) t,
 	lateral (select q.ctid as place from payout.batch q
-			 where q.channel_id = t.channel_id and q.batch_id = t.batch_id for no key update) l
-	where t.outcome = 'yes';
+			 where q.channel_id = t.channel_id and q.batch_id = t.batch_id for no key update) l;
 	with accepted as (
 		update payout.batch b
 		set state = 'accepted', response_code = l.response_code,
@@ -412,8 +421,8 @@ begin
 		group by m.part
 	loop
 		with made as (
-			insert into payout.batch (channel_id, batch_id, service, parent_batch_id, source_account_no, transaction_date, item_count, total, due_at)
-			values (b.channel_id, payout.new_id(), b.service, b.batch_id, b.source_account_no, date_trunc('second', clock_timestamp()),
+			insert into payout.batch (channel_id, batch_id, service, epoch, parent_batch_id, source_account_no, transaction_date, item_count, total, due_at)
+			values (b.channel_id, payout.new_id(), b.service, b.epoch, b.batch_id, b.source_account_no, date_trunc('second', clock_timestamp()),
 					half.items, half.total, payout.clock())
 			returning batch_id)
 		update payout.payout p set batch_id = made.batch_id

@@ -16,8 +16,8 @@
  *	   (gate_look). An exchange keeps the sum over its cells and that end (gate_admit). It passes while no cell of it is pending,
  *	   the sum is the same, and the journal names none of its payouts behind that end: then nothing has been committed since
  *	   that the transaction did not see. While a cell is pending nothing is claimed that it concerns.
- *	 - A payout that is stopped while it is claimed is found in the journal: the session changes its row either before the claim,
- *	   which then finds it not due, or after the claim's commit has given the row free; and before that commit the worker has
+ *	 - A payout that is stopped while it is claimed is found in the journal: the session changes its row (or locks its batch) either
+ *	   before the claim, which then finds it not due, or after the claim's commit has given the row free; and before that commit the worker has
  *	   counted it as claimed.
  *	 - Between the callback and the writing nothing may be committed either. So bytes move under a lock in share mode, a socket at
  *	   a time (gate_pump), and a session takes the lock alone for the moment in which it marks and writes.

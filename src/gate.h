@@ -22,7 +22,7 @@ extern void gate_register_callback(void); /* once per process, from _PG_init */
 
 /*
  * From the commit of this transaction on, no request of this scope that was claimed before leaves. id: NULL for GATE_DATABASE.
- * For GATE_PAYOUT the caller has changed the payout's row so that it is not due any more. Does nothing without shared memory.
+ * For GATE_PAYOUT the caller has changed the payout's row so that it is not due any more, or has locked the batch that carries it. Does nothing without shared memory.
  */
 extern void gate_stop_at_commit(GateScope scope, const char *id);
 

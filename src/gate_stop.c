@@ -6,7 +6,8 @@
  *	   pending; after the commit (or abort) it raises their count and takes the mark away. So whoever looks before the commit is
  *	   visible finds the mark, and whoever has looked before finds another count than then.
  *	 - A payout's stop takes one step, before the commit: its key is written into the journal. One is enough: the session has changed
- *	   the payout's row so that no claim takes it, and holds its lock from before the commit until after it. A payout of which
+ *	   the payout's row so that no claim takes it, and holds its lock from before the commit until after it; or, where the bank has told
+ *	   of a batch, the lock of the batch that carries it, without which it is not claimed either. A payout of which
  *	   nothing is claimed is not written: there is nothing to stop. So a merchant that moves its own payouts, however many, costs
  *	   the others nothing.
  *	 - What a subtransaction stopped and was undone with it is forgotten.
@@ -29,11 +30,14 @@
 #include "fmgr.h"
 #include "gate_state.h"
 #include "plan.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
 PG_FUNCTION_INFO_V1(payout_stop_requests);
+PG_FUNCTION_INFO_V1(payout_stop_payouts);
 
 /* What this transaction stops. */
 typedef struct Stop
@@ -162,6 +166,21 @@ payout_stop_requests(PG_FUNCTION_ARGS)
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		stop_of_row(trigger->tg_newtuple, desc, trigger->tg_trigger->tgargs);
 	return PointerGetDatum(NULL);
+}
+
+/* stop_payouts(txids): see gate.sql. */
+Datum
+payout_stop_payouts(PG_FUNCTION_ARGS)
+{
+	Datum *txids;
+	bool *nulls;
+	int count;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &txids, &nulls, &count);
+	for (int i = 0; i < count; i++)
+		if (!nulls[i])
+			gate_stop_at_commit(GATE_PAYOUT, TextDatumGetCString(txids[i]));
+	PG_RETURN_VOID();
 }
 
 /* Without payout.arming nothing is armed, nor is there a record of anything. */

@@ -210,6 +210,52 @@ end
 $$;
 comment on function payout.health_unanswered() is 'health: accepted payouts of which the bank, asked again and again, says nothing that fits';
 
+-- What the bank accepted, and then says again and again that it does not know.
+create function payout.health_not_found() returns payout.health_check
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+	payouts bigint;
+begin
+	select count(*) into payouts
+	from (select from payout.payout p,
+		  lateral (select from payout.batch b, payout.channel c
+				   where b.channel_id = p.channel_id and b.batch_id = p.batch_id and c.channel_id = p.channel_id
+				   and p.not_found >= payout.option_text('channel', c.options, 'not_found_count')::integer
+				   and b.sent_at < payout.clock() - payout.option_interval(c.options, 'not_found_grace_s') offset 0) b
+		  where p.final_at is null and p.state = 'processing' and p.not_found > 0 limit 10000) q;
+	return row('accepted_not_found', case when payouts = 0 then 'ok' else 'warning' end,
+		case when payouts = 0 then 'the bank knows what it accepted' else format('%s%s accepted by the bank, which does not find them when it is asked', case when payouts = 10000 then 'at least ' end, payouts) end,
+		case when payouts > 0 then 'They stand in payout.v_payout as processing, and are asked for on. Ask the bank with the TXID, and decide with payout.resolve.' end)::payout.health_check;
+end
+$$;
+comment on function payout.health_not_found() is 'health: accepted payouts that the bank, asked often enough and late enough, does not find';
+
+-- See books.sql.
+create function payout.health_books() returns payout.health_check
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	payouts bigint;
+	oldest timestamptz;
+begin
+	select count(distinct (p.merchant_id, p.txid)), min(h.at) into payouts, oldest
+	from payout.hold h
+	join payout.payout p on p.merchant_id = h.merchant_id and p.txid = h.txid
+	join payout.batch b on b.channel_id = p.channel_id and b.batch_id = p.batch_id
+	join payout.channel c on c.channel_id = b.channel_id
+	where b.epoch <> c.epoch;
+	return row('other_books', case when payouts = 0 then 'ok' else 'warning' end,
+		case when payouts = 0 then 'nothing is open at a bank that stood behind a channel before'
+			else format('%s payouts are open at banks that stood behind their channels before, the oldest since %s', payouts, payout.age_text(oldest, clock_timestamp())) end,
+		case when payouts > 0 then 'They stand in payout.v_hold. Nobody asks those banks by itself: ask them with the TXID, and decide with payout.resolve.' end)::payout.health_check;
+end
+$$;
+comment on function payout.health_books() is 'health: payouts that wait for the word of a bank that does not stand behind their channel any more';
+
 -- Lateness, by the worker's own reading of what is due, so without what is paused, at rest or set aside.
 create function payout.health_lane() returns setof payout.health_check
 language sql
@@ -330,7 +376,7 @@ begin atomic
 			('payout_event', 'refuse_change', 'A'), ('payout_event', 'refuse_truncate', 'A'),
 			('payout_approval', 'refuse_change', 'A'), ('payout_approval', 'refuse_truncate', 'A'),
 			('approver_day', 'refuse_delete', 'A'), ('approver_day', 'refuse_truncate', 'A'),
-			('attempt', 'complete_once', 'A'), ('attempt', 'refuse_change', 'A'), ('attempt', 'refuse_truncate', 'A'),
+			('batch', 'stop_told', 'A'), ('attempt', 'complete_once', 'A'), ('attempt', 'refuse_change', 'A'), ('attempt', 'refuse_truncate', 'A'),
 			('chain_link', 'refuse_change', 'A'), ('chain_link', 'refuse_truncate', 'A'),
 			('batch', 'refuse_frozen', 'A'), ('batch', 'refuse_closed', 'A'), ('batch', 'refuse_delete', 'A'), ('batch', 'refuse_truncate', 'A'),
 			('notification', 'refuse_frozen', 'A'), ('notification', 'refuse_delete', 'A'), ('notice', 'refuse_delete', 'A'), ('notice', 'refuse_truncate', 'A'),
@@ -473,6 +519,8 @@ begin atomic
 	union all select * from payout.health_channel()
 	union all select * from payout.health_payout()
 	union all select * from payout.health_unanswered()
+	union all select * from payout.health_not_found()
+	union all select * from payout.health_books()
 	union all select * from payout.health_lane()
 	union all select * from payout.health_lost_tail()
 	union all select * from payout.health_lost_tail_cash()

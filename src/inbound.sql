@@ -259,7 +259,8 @@ end
 $$;
 comment on function payout.notice_misfit(payout.payout, payout.batch, text, jsonb, jsonb) is 'the first member of a notice''s item, or of the notice, that does not fit the payout that the item names and the batch that the notice names, null where that never carried it; null where all fit';
 
--- The batch is locked before its members, as by the worker that records an answer.
+-- The batch is locked before its members, as by the worker that records an answer; and so is what was split off it, before
+-- anything is written of what the bank tells.
 create function payout.noticed_batch(p_channel_id text, p_notice jsonb) returns payout.batch
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -270,6 +271,9 @@ declare
 begin
 	if name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
 		select * into b from payout.batch q where q.channel_id = p_channel_id and q.batch_id = name::uuid for no key update;
+		if found and b.state = 'split' then
+			perform payout.lock_line_below(b);
+		end if;
 	end if;
 	return b;
 end
@@ -302,9 +306,7 @@ begin
 	fitted as materialized (
 		select x.*, o.merchant_id, coalesce(payout.notice_misfit(o, case when c.batch_id is not null then named end, p_channel_id, p_notice, x.i), case x.status when 'contradiction' then x.status end,
 			-- a number that is recorded for a payout of another batch, see subject.sql
-			case when exists (
-				select from payout.payout q
-				where q.bank_reference_no = x.i ->> 'originalReferenceNo' and q.channel_id = p_channel_id and q.batch_id is distinct from o.batch_id) then 'originalReferenceNo' end) as misfit
+			case when c.batch_id is not null and x.i ->> 'originalReferenceNo' is not null and payout.is_number_of_other(p_channel_id, named.epoch, o.batch_id, x.i ->> 'originalReferenceNo') then 'originalReferenceNo' end) as misfit
 		from item x left join ours o on o.txid = x.txid
 		left join carried c on c.batch_id = o.batch_id),
 	judged as (

@@ -276,9 +276,9 @@ begin
 	member as materialized (
 		select d.*, payout.new_id() as batch_id from due d where payout.asks_first(d.registered_at)),
 	made as (
-		insert into payout.batch (channel_id, batch_id, service, state, source_account_no, transaction_date, item_count, total, sent_at, was_unknown, asked_since)
+		insert into payout.batch (channel_id, batch_id, service, epoch, state, source_account_no, transaction_date, item_count, total, sent_at, was_unknown, asked_since)
 		select p_channel_id, m.batch_id,
-			case when m.method = 'overbooking' then 17 when payout.option_text('channel', c.options, 'mode') = 'bulk' then 20 else 18 end, 'unknown',
+			case when m.method = 'overbooking' then 17 when payout.option_text('channel', c.options, 'mode') = 'bulk' then 20 else 18 end, c.epoch, 'unknown',
 			m.source_account_no, date_trunc('second', clock_timestamp()), 1, m.amount, started, true, clock_timestamp()
 		from member m)
 	select array_agg(row(m.merchant_id, m.txid, 'approved', 'dispatching', m.batch_id, null, null, null, null, false)::payout.step),

@@ -336,14 +336,6 @@ is_counted(const TriggerData *trigger)
 		   payout_row_peek(trigger->tg_trigtuple, desc, EVENTS) + 1;
 }
 
-/* The bank says something of an order that has not left yet, perhaps: it is claimed anew, or asked for (claim_again). */
-static bool
-is_told(const Move *move)
-{
-	return payout_row_is(&move->old, STATE, "dispatching") &&
-		   !payout_row_same(&move->old, &move->new, STATUS_CHECKED_AT);
-}
-
 /* An end has no bank's number, and the bank tells it. */
 static void
 note_number(Move *move, const Policy *policy)
@@ -389,8 +381,6 @@ payout_move(PG_FUNCTION_ARGS)
 						errmsg("what is recorded of a payout's way and end does not change by itself"),
 						errdetail("TXID %s.", payout_row_text(&move->new, TXID)),
 						errhint("A payout at its end changes by payout.resolve.")));
-	if (!moved && is_told(move))
-		gate_stop_at_commit(GATE_PAYOUT, payout_row_text(&move->new, TXID));
 	if (!checked && !approved && !moved && !numbered)
 		return PointerGetDatum(new);
 	policy_read(payout_row_get(&move->new, MERCHANT_ID), &policy);

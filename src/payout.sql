@@ -67,6 +67,7 @@ create table payout.payout (
 	check_due_at timestamptz,
 	check_deadline_at timestamptz,
 	check_tries integer not null default 0,
+	check_epoch integer,
 	-- the way to the bank
 	dispatch_due_at timestamptz,
 	release_due_at timestamptz,
@@ -102,6 +103,7 @@ comment on column payout.payout.approvals is 'approvals given so far where the m
 comment on column payout.payout.account_check is 'what the bank said of the account; matched and name_differs compare the bank''s name with beneficiary_name, unreadable: one of the two has no letter';
 comment on column payout.payout.account_name is 'the holder''s name as the bank gave it';
 comment on column payout.payout.check_due_at is 'work queue of lane validate: when to ask; null while asked or decided';
+comment on column payout.payout.check_epoch is 'payout.channel.epoch when the account was asked for last, or was to be asked for anew; null: it never was';
 comment on column payout.payout.dispatch_due_at is 'work queue of lane dispatch: when to enter a batch';
 comment on column payout.payout.release_due_at is 'work queue of schedules: when to become approved';
 comment on column payout.payout.batch_id is 'the batch that carries it, frozen for resends';

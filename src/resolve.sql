@@ -70,8 +70,8 @@ as $$
 declare
 	own payout.batch;
 begin
-	insert into payout.batch (channel_id, batch_id, service, parent_batch_id, source_account_no, transaction_date, item_count, total)
-	values (b.channel_id, payout.new_id(), b.service, b.parent_batch_id, b.source_account_no, b.transaction_date, 1, p.amount)
+	insert into payout.batch (channel_id, batch_id, service, epoch, parent_batch_id, source_account_no, transaction_date, item_count, total)
+	values (b.channel_id, payout.new_id(), b.service, b.epoch, b.parent_batch_id, b.source_account_no, b.transaction_date, 1, p.amount)
 	returning * into own;
 	update payout.batch q set item_count = q.item_count - 1, total = q.total - p.amount
 	where q.channel_id = b.channel_id and q.batch_id = b.batch_id;
@@ -88,7 +88,10 @@ as $$
 declare
 	now_clock timestamptz := payout.clock();
 begin
-	if p.state = 'suspect' and exists (select from payout.hold h where h.merchant_id = p.merchant_id and h.txid = p.txid and h.lane = 'dispatch') then
+	if payout.is_elsewhere(p) then
+		raise exception 'the bank that has the payout does not stand behind its channel any more'
+			using errcode = 'PY004', detail = format('TXID %s.', p.txid), hint = 'Ask that bank, and resolve it as paid, failed or returned.';
+	elsif p.state = 'suspect' and exists (select from payout.hold h where h.merchant_id = p.merchant_id and h.txid = p.txid and h.lane = 'dispatch') then
 		return payout.send_held(p, p_reason);
 	end if;
 	delete from payout.hold h where h.merchant_id = p.merchant_id and h.txid = p.txid;

@@ -4,14 +4,15 @@
 -- A sending is a dispatch attempt of the payout's batch that has no outcome yet, or unknown, or yes. What was not sent is none,
 -- nor is what the bank refused, unless it has told of that batch afterwards or meanwhile (batch.told_at): its own word that it
 -- has an order, by a signed notice or a late answer to an inquiry, outranks its refusal. What was split off a bulk was sent with
--- the bulk as well, and so on upwards. All of this stands in sendings_made, and nowhere else. Beside those that are recorded
+-- the bulk as well, and so on upwards: a bulk that was refused whole is not asked for, but the bank has received it. All of this
+-- stands in sendings_made, and nowhere else. Beside those that are recorded
 -- there may be one of which a lost tail has taken the record (lost_tail.sql): its attempt_id is null, and the bank is asked for
 -- it by the TXID alone.
 --
 -- Invariants kept here:
 --   * Money moves by a denial only when it holds for every sending; so a denial of one of several waits for the others.
---   * A notice says not which sending it means, and may speak of one that was refused for now; so may an answer that names none.
---     Such a denial is believed only where the bank has received one sending and no other (is_sole_sending).
+--   * A notice says not which sending of its batch it means, and may speak of one that was refused for now; an answer that names
+--     none may speak of a bulk that was refused, too. Such a denial is believed only where the bank can mean no other.
 --   * Of what the bank has told it is asked before it is sent, refused or split, whichever came first: the notice or the refusal.
 --   * An order goes again only when every sending was asked for and was not found, often enough and late enough; and by
 --     itself only while the bank, by its own word, still refuses the reference of the first one. That is asked when it is
@@ -22,30 +23,44 @@ comment on type payout.sending is
 'a sending that may have been booked: when it began (at the earliest), what the bank said of it last, and how often in a row that it was not found, both since the last sending ended';
 
 create type payout.sending_made as (
-	attempt_id uuid, external_id text, transaction_date timestamptz, started_at timestamptz, finished_at timestamptz, outcome text, may_be_booked boolean
+	attempt_id uuid, external_id text, transaction_date timestamptz, started_at timestamptz, finished_at timestamptz, outcome text,
+	may_be_booked boolean, is_spoken_of boolean
 );
-comment on type payout.sending_made is 'a sending of an order that the bank may have received, with the date in it';
+comment on type payout.sending_made is
+'a sending of an order that the bank has received, perhaps, with the date in it; is_spoken_of: of its own batch, or of a bulk of which the bank has told';
 
--- A bulk that was split was refused, and so nobody asks for it, unless the bank has told of it. What it told of a batch that it
--- accepted in the end, and that was never in doubt before, is of that sending.
+create function payout.line(p_channel_id text, p_batch_id uuid) returns setof payout.batch
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	b payout.batch;
+begin
+	select * into b from payout.batch q where q.channel_id = p_channel_id and q.batch_id = p_batch_id;
+	while found loop
+		return next b;
+		exit when b.parent_batch_id is null;
+		select * into b from payout.batch q where q.channel_id = p_channel_id and q.batch_id = b.parent_batch_id;
+	end loop;
+end
+$$;
+comment on function payout.line(text, uuid) is 'a batch, the bulk that it was split off, and so on upwards';
+
+-- A bulk that was split was refused, and so it is not booked, unless the bank has told of it; it was received all the same. What the
+-- bank told of a batch that it accepted in the end, and that was never in doubt before, is of that sending.
 create function payout.sendings_made(p_channel_id text, p_batch_id uuid) returns setof payout.sending_made
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
 	return query
-	with recursive line as (
-		select b.batch_id, b.parent_batch_id, b.transaction_date, b.told_at, b.asked_since, true as is_own
-		from payout.batch b where b.channel_id = p_channel_id and b.batch_id = p_batch_id
-		union all
-		select b.batch_id, b.parent_batch_id, b.transaction_date, b.told_at, b.asked_since, false
-		from line l, lateral (select q.* from payout.batch q where q.channel_id = p_channel_id and q.batch_id = l.parent_batch_id offset 0) b)
 	select a.attempt_id, a.external_id, l.transaction_date, a.started_at, a.finished_at, a.outcome,
 		a.outcome is null or a.outcome in ('unknown', 'yes') or (l.told_at is not null
-			and (coalesce(a.started_at < l.asked_since, false) or not coalesce(bool_or(a.outcome = 'yes') over (partition by l.batch_id), false)))
-	from line l,
+			and (coalesce(a.started_at < l.asked_since, false) or not coalesce(bool_or(a.outcome = 'yes') over (partition by l.batch_id), false))),
+		l.batch_id = p_batch_id or l.told_at is not null
+	from payout.line(p_channel_id, p_batch_id) l,
 	lateral (select q.* from payout.attempt q where q.batch_id = l.batch_id and q.channel_id = p_channel_id offset 0) a
-	where a.outcome is distinct from 'not_sent' and (l.is_own or l.told_at is not null);
+	where a.outcome is distinct from 'not_sent';
 end
 $$;
 comment on function payout.sendings_made(text, uuid) is 'all sendings of a batch that the bank may have received, under its own id or that of a bulk that it was split off';
@@ -54,15 +69,8 @@ create function payout.told_at(b payout.batch) returns timestamptz
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-	latest timestamptz := b.told_at;
-	above uuid := b.parent_batch_id;
 begin
-	while above is not null loop
-		select q.parent_batch_id, greatest(latest, q.told_at) into above, latest
-		from payout.batch q where q.channel_id = b.channel_id and q.batch_id = above;
-	end loop;
-	return latest;
+	return case when b.parent_batch_id is null then b.told_at else (select max(l.told_at) from payout.line(b.channel_id, b.batch_id) l) end;
 end
 $$;
 comment on function payout.told_at(payout.batch) is 'when the bank told last that it has this batch, or a bulk that it was split off; null: never';
@@ -71,13 +79,8 @@ create function payout.is_split_off(p_channel_id text, p_batch_id uuid, p_bulk_i
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-	above uuid := p_batch_id;
 begin
-	while above <> p_bulk_id loop
-		above := (select q.parent_batch_id from payout.batch q where q.channel_id = p_channel_id and q.batch_id = above);
-	end loop;
-	return coalesce(above = p_bulk_id, false);
+	return exists (select from payout.line(p_channel_id, p_batch_id) l where l.batch_id = p_bulk_id);
 end
 $$;
 comment on function payout.is_split_off(text, uuid, uuid) is 'whether a batch is this bulk, or was split off it, however often';
@@ -164,18 +167,17 @@ create function payout.denial_counts(p payout.payout, p_asked_attempt_id uuid, p
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-	sole boolean := payout.is_sole_sending(p);
 begin
 	if p_asked_at is null then
 		-- An older snapshot may not see a sending that began since.
-		return sole and payout.count_sendings(p) = 1 and not payout.asks_first(p.registered_at) and current_setting('transaction_isolation') = 'read committed'
-			and exists (select from payout.sendings_made(p.channel_id, p.batch_id) a where coalesce(a.outcome in ('unknown', 'yes'), true));
+		return not payout.asks_first(p.registered_at) and current_setting('transaction_isolation') = 'read committed' and (
+			select count(*) filter (where a.is_spoken_of) = 1 and count(*) filter (where a.may_be_booked) = 1 and bool_or(coalesce(a.outcome in ('unknown', 'yes'), true))
+			from payout.sendings_made(p.channel_id, p.batch_id) a);
 	elsif p.state = 'dispatching' or exists (
 		select from payout.sendings_made(p.channel_id, p.batch_id) a where a.may_be_booked and coalesce(a.finished_at >= p_asked_at, true)) then
 		return false;
 	end if;
-	return sole or (
+	return payout.is_sole_sending(p) or (
 		exists (
 			select from payout.attempt c
 			where c.txid = p.txid and c.merchant_id = p.merchant_id and c.lane = 'check' and c.started_at = p_asked_at
@@ -229,7 +231,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
 	update payout.batch
-	set state = 'unknown', was_unknown = true, by_person = false, due_at = null, asked_since = clock_timestamp(), sent_at = coalesce(sent_at, payout.clock())
+	set state = 'unknown', was_unknown = true, by_person = false, due_at = null, decided_at = null, asked_since = clock_timestamp(), sent_at = coalesce(sent_at, payout.clock())
 	where channel_id = p_channel_id and batch_id = p_batch_id;
 	update payout.payout p
 	set state = 'suspect', response_code = p_response_code, reason = left(p_reason, 200), status_tries = 0, not_found = 0, status_due_at = p_due_at
@@ -330,7 +332,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	update payout.batch q set state = 'open', due_at = payout.clock(), by_person = p_by_person where q.channel_id = b.channel_id and q.batch_id = b.batch_id;
+	update payout.batch q set state = 'open', due_at = payout.clock(), decided_at = payout.clock(), by_person = p_by_person where q.channel_id = b.channel_id and q.batch_id = b.batch_id;
 	update payout.payout p set state = 'dispatching', status_due_at = null, reason = p_reason
 	where p.channel_id = b.channel_id and p.batch_id = b.batch_id;
 end

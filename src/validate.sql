@@ -21,7 +21,7 @@ begin
 		and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'validate'))
 		order by q.check_due_at limit p_limit
 		for no key update skip locked)
-	update payout.payout p set check_due_at = null
+	update payout.payout p set check_due_at = null, check_epoch = (select c.epoch from payout.channel c where c.channel_id = p_channel_id)
 	from due d
 	where p.ctid = d.place
 	returning p.channel_id, p.merchant_id, p.txid, case when p.method = 'overbooking' then 15 else 16 end,
@@ -176,18 +176,8 @@ end
 $$;
 comment on function payout.apply_check(payout.ended, text) is 'worker: writes what else than a match the bank said of an account, and passes an approved payout on';
 
-create function payout.was_checked_elsewhere(c payout.channel, p payout.payout) returns boolean
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-	return p.registered_at < c.bank_since and not exists (
-		select from payout.attempt a
-		where a.txid = p.txid and a.merchant_id = p.merchant_id and a.lane = 'validate' and a.outcome = 'yes' and a.started_at >= c.bank_since);
-end
-$$;
-comment on function payout.was_checked_elsewhere(payout.channel, payout.payout) is 'whether the payout''s account was checked only by the bank that stood behind the channel before';
-
+-- The bank that is to pay checks each account once, within a deadline of its own; what comes of that holds, as for others. One that
+-- the bank before is being asked for waits for that answer, which is none here.
 create function payout.check_anew(c payout.channel, p_limit integer) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -195,9 +185,10 @@ as $$
 begin
 	update payout.payout u
 	set account_check = 'pending', check_due_at = payout.clock(), check_deadline_at = payout.clock() + payout.channel_interval(c.channel_id, 'check_deadline_s'),
-		dispatch_due_at = null
+		check_epoch = c.epoch, dispatch_due_at = null
 	from (select q.merchant_id, q.txid from payout.payout q
-		  where q.channel_id = c.channel_id and q.dispatch_due_at <= (select payout.clock()) and q.state = 'approved' and payout.was_checked_elsewhere(c, q)
+		  where q.channel_id = c.channel_id and q.dispatch_due_at <= (select payout.clock()) and q.state = 'approved' and q.check_epoch is distinct from c.epoch
+		  and not exists (select from payout.attempt a where a.txid = q.txid and a.merchant_id = q.merchant_id and a.lane = 'validate' and a.outcome is null)
 		  order by q.dispatch_due_at limit p_limit
 		  for no key update skip locked) d
 	where u.merchant_id = d.merchant_id and u.txid = d.txid;

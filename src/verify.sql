@@ -350,9 +350,15 @@ begin atomic
 	left join payout.batch a on a.channel_id = b.channel_id and a.batch_id = b.parent_batch_id
 	where b.parent_batch_id is not null and a.state is distinct from 'split'
 	union all
+	select 'batch_epoch', null, null, format('batch %s/%s is of epoch %s, its channel in %s, and what it was split off of %s', b.channel_id, b.batch_id, b.epoch, c.epoch, coalesce(a.epoch::text, 'none'))
+	from payout.batch b
+	join payout.channel c on c.channel_id = b.channel_id
+	left join payout.batch a on a.channel_id = b.channel_id and a.batch_id = b.parent_batch_id
+	where b.epoch > c.epoch or a.epoch <> b.epoch
+	union all
 	select 'batch_in_doubt', null, null, format('batch %s/%s is %s, was_unknown is %s, asked_since is %s', b.channel_id, b.batch_id, b.state, b.was_unknown, coalesce(b.asked_since::text, 'not set'))
 	from payout.batch b
-	where b.was_unknown <> (b.asked_since is not null) or (b.state = 'unknown' and not b.was_unknown) or (b.state = 'split' and b.was_unknown)
+	where b.was_unknown <> (b.asked_since is not null) or (b.decided_at is not null and not b.was_unknown) or (b.state = 'unknown' and not b.was_unknown) or (b.state = 'split' and b.was_unknown)
 	union all
 	select 'batch_forgotten', null, null, format('batch %s/%s is to be sent, but has no moment and no member is set aside', b.channel_id, b.batch_id)
 	from payout.batch b
@@ -419,6 +425,14 @@ begin atomic
 		union all
 		select l.channel_id, l.batch_id, b.parent_batch_id from line l join payout.batch b on b.channel_id = l.channel_id and b.batch_id = l.parent_batch_id
 		where b.parent_batch_id is not null),
+	-- what the bank told of a bulk it told of what was split off it
+	told as (
+		select w.channel_id, w.batch_id, max(w.told_at) as told_at
+		from (select b.channel_id, b.batch_id, b.told_at from payout.batch b where b.told_at is not null
+			  union all
+			  select l.channel_id, l.batch_id, b.told_at from line l join payout.batch b on b.channel_id = l.channel_id and b.batch_id = l.parent_batch_id
+			  where b.told_at is not null) w
+		group by w.channel_id, w.batch_id),
 	denial as (
 		select a.merchant_id, a.txid, max(a.started_at) as asked_at from payout.attempt a
 		where a.lane = 'check' and a.answer in ('failed', 'canceled', 'refunded')
@@ -434,10 +448,11 @@ begin atomic
 	where c.asked_attempt_id is not null and d.batch_id is distinct from p.batch_id
 	and not exists (select from line l where l.channel_id = p.channel_id and l.batch_id = p.batch_id and l.parent_batch_id = d.batch_id)
 	union all
-	select 'asking_told', null, null, format('attempt %s/%s sends batch %s, of which the bank told at %s, unasked', a.channel_id, a.attempt_id, b.batch_id, b.told_at)
-	from payout.batch b
-	join payout.attempt a on a.channel_id = b.channel_id and a.batch_id = b.batch_id and a.started_at > b.told_at
-	where coalesce(b.asked_since < b.told_at, true)
+	select 'asking_told', null, null, format('attempt %s/%s sends batch %s, of which the bank told at %s, unasked', a.channel_id, a.attempt_id, b.batch_id, t.told_at)
+	from told t
+	join payout.batch b on b.channel_id = t.channel_id and b.batch_id = t.batch_id
+	join payout.attempt a on a.channel_id = b.channel_id and a.batch_id = b.batch_id and a.started_at > t.told_at
+	where coalesce(b.asked_since < t.told_at, true)
 	union all
 	select 'asking_after_sending', p.merchant_id, p.txid, format('failed by an answer asked for at %s, and was accepted when sent at %s', d.asked_at, s.sent_at)
 	from payout.payout p
@@ -565,9 +580,12 @@ begin atomic
 	-- The items of a bulk may have one in common.
 	select 'payout_bank_number', p.merchant_id, p.txid, format('the bank''s number %s is recorded for payouts of several batches', p.bank_reference_no)
 	from payout.payout p
-	join (select q.channel_id, q.bank_reference_no from payout.payout q where q.bank_reference_no is not null
-		  group by q.channel_id, q.bank_reference_no having min(q.batch_id::text) <> max(q.batch_id::text)) d
-	on d.channel_id = p.channel_id and d.bank_reference_no = p.bank_reference_no
+	join payout.batch b on b.channel_id = p.channel_id and b.batch_id = p.batch_id
+	join (select q.channel_id, c.epoch, q.bank_reference_no
+		  from payout.payout q join payout.batch c on c.channel_id = q.channel_id and c.batch_id = q.batch_id
+		  where q.bank_reference_no is not null
+		  group by q.channel_id, c.epoch, q.bank_reference_no having min(q.batch_id::text) <> max(q.batch_id::text)) d
+	on d.channel_id = p.channel_id and d.epoch = b.epoch and d.bank_reference_no = p.bank_reference_no
 	union all
 	select 'payout_has_merchant', p.merchant_id, p.txid, 'no such merchant'
 	from payout.payout p

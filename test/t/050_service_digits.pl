@@ -323,8 +323,8 @@ my $answers = sub {
 	my ($status, %members) = @_;
 	my %answer = (responseCode => '2003600', originalPartnerReferenceNo => $twice, serviceCode => '18', latestTransactionStatus => $status, %members);
 	($answer{responseCode}, $status) = ('4043601', delete $answer{latestTransactionStatus}) if $status eq '404';
-	my $since = $t->sql('select clock_timestamp()');
 	lie(36 => [ $answer{responseCode} eq '4043601' ? 404 : 200, { '=' => JSON::PP::encode_json(\%answer) } ]);
+	my $since = $t->sql('select clock_timestamp()');
 	my $asked = "from payout.attempt c where txid = '$twice' and lane = 'check' and started_at > '$since' and outcome is not null";
 	$t->wait_sql("select count(distinct asked_attempt_id) = " . @external . " and min(n) >= 2 from (select asked_attempt_id, count(*) over (partition by asked_attempt_id) as n $asked) c");
 	return $t->sql("select string_agg(distinct (a.started_at = (select min(d.started_at) from payout.attempt d where d.batch_id = a.batch_id))::text || ' ' || c.answer, ', ') from
