@@ -74,6 +74,7 @@ C_FILES = \
 	link \
 	lane \
 	columns \
+	place \
 	plan \
 	validate \
 	dispatch \
@@ -111,6 +112,7 @@ SQL_FILES = \
 	secret \
 	payout \
 	move_set \
+	place \
 	attempt \
 	lost_tail \
 	register \

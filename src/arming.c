@@ -11,11 +11,13 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "secret_lock.h"
+#include "utils/uuid.h"
 #include "wakeup.h"
 
 PG_FUNCTION_INFO_V1(payout_identity);
 PG_FUNCTION_INFO_V1(payout_old_secret_digest);
-PG_FUNCTION_INFO_V1(payout_is_held_elsewhere);
+PG_FUNCTION_INFO_V1(payout_is_locked_elsewhere);
+PG_FUNCTION_INFO_V1(payout_worker_holds_file);
 PG_FUNCTION_INFO_V1(payout_require_preload);
 
 /* identity(): system identifier, database OID, digest of the secret file. PY015 without the file. */
@@ -49,13 +51,21 @@ payout_old_secret_digest(PG_FUNCTION_ARGS)
 }
 
 /*
- * is_held_elsewhere(): whether another server's worker holds payout.secret_file for this very database: then this is a
- * copy of it on the same host. PY015 without the file.
+ * is_locked_elsewhere(book): whether another worker holds payout.secret_file for this very database, or the lock on its book: then
+ * one of the two is a copy of the other. PY015 without the file.
  */
 Datum
-payout_is_held_elsewhere(PG_FUNCTION_ARGS)
+payout_is_locked_elsewhere(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(!wakeup_file_is_ours() && secret_file_is_locked(GetSystemIdentifier(), MyDatabaseId));
+	PG_RETURN_BOOL(!wakeup_file_is_ours() && secret_file_is_locked(GetSystemIdentifier(), MyDatabaseId,
+																   PG_GETARG_UUID_P(0)->data));
+}
+
+/* worker_holds_file(): whether our own worker has the locks on the file that this database is armed for. */
+Datum
+payout_worker_holds_file(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(wakeup_file_is_ours());
 }
 
 Datum

@@ -225,8 +225,8 @@ begin
 		-- Nothing was reserved under this reference. Such a call may be a guess; unless the token was a good one that
 		-- has expired: the store may have paid without asking. Or a lost tail has taken the reservation.
 		perform payout.require_unlocked(p_cvs_code, '', payout.option('cvs', c.options, 'token_tries')::integer);
-		if t.txid is null or r.cvs_code is not null or t.replaced_at is not null
-			or (p.state <> 'expired' and not payout.may_lack_cash(p)) then
+		if t.txid is null or r.cvs_code is not null or (t.replaced_at is not null and not payout.asks_first(p.registered_at))
+			or (p.state <> 'expired' and not payout.asks_first(p.registered_at)) then
 			perform payout.refuse_token(c, '', false);
 		end if;
 	end if;
@@ -248,6 +248,14 @@ begin
 	if p.state = 'token_issued' then
 		-- The reservation was lost with the tail of another server.
 		update payout.payout u set state = 'token_reserved', cvs_code = p_cvs_code, cvs_reference = p_cvs_reference
+		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
+	elsif p.state in ('token_reserved', 'suspect') and (p.cvs_code, p.cvs_reference) is distinct from (p_cvs_code, p_cvs_reference) then
+		-- So was that the reservation which stands here was taken back.
+		update payout.payout u set cvs_code = p_cvs_code, cvs_reference = p_cvs_reference
+		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
+	elsif p.state = 'paid' and (p.cvs_code, p.cvs_reference) is distinct from (p_cvs_code, p_cvs_reference) and payout.asks_first(p.registered_at) then
+		-- Two stores say that they have paid it: one of them in the tail.
+		update payout.payout u set state = 'disputed', reason = format('%s, and so did store %s', p_reason, p.cvs_code)
 		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
 	end if;
 	if p.state in ('token_reserved', 'suspect') then
@@ -323,7 +331,7 @@ declare
 begin
 	if is_own and p.state in ('token_reserved', 'suspect') then
 		update payout.payout u
-		set state = case when t.valid_until > payout.clock() then 'token_issued' else 'expired' end,
+		set state = case when t.valid_until > payout.clock() or payout.may_lack_cash(p) then 'token_issued' else 'expired' end,
 			expire_due_at = t.valid_until, cvs_code = null, cvs_reference = null, reason = why
 		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
 	elsif is_own and p.state = 'paid' then
