@@ -57,8 +57,8 @@ payout_old_secret_digest(PG_FUNCTION_ARGS)
 Datum
 payout_is_locked_elsewhere(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(!wakeup_file_is_ours() && secret_file_is_locked(GetSystemIdentifier(), MyDatabaseId,
-																   PG_GETARG_UUID_P(0)->data));
+	PG_RETURN_BOOL(!wakeup_file_is_ours() &&
+				   secret_file_is_locked(GetSystemIdentifier(), MyDatabaseId, PG_GETARG_UUID_P(0)->data));
 }
 
 /* worker_holds_file(): whether our own worker has the locks on the file that this database is armed for. */

@@ -101,10 +101,11 @@ take_locks(bool for_present)
 	}
 	holds = secret_file_lock(GetSystemIdentifier(), MyDatabaseId, book.data, for_present);
 	if (!holds && !told)
-		ereport(LOG,
-				(errmsg("payout sends nothing here: another process holds payout.secret_file, or a copy of it, "
-						"for this database, or its book"),
-				 errhint("A copy of this database runs on this host; only one of them may send.")));
+		ereport(
+			LOG,
+			(errmsg("payout sends nothing here: another process holds payout.secret_file, or a copy of it, "
+					"for this database, or its book"),
+			 errhint("A copy of this database runs on this host; only one of them may send.")));
 	told = !holds;
 	return holds;
 }
@@ -183,7 +184,8 @@ exit_without_life(void)
 {
 	if (lost_tail_life_holds(&turn_incarnation_id))
 		return;
-	ereport(LOG, (errmsg("payout worker ends: the extension was created anew, or rows of another book came in")));
+	ereport(LOG,
+			(errmsg("payout worker ends: the extension was created anew, or rows of another book came in")));
 	proc_exit(0);
 }
 
@@ -211,13 +213,12 @@ may_send_now(void)
 		tell_lock(false);
 		return false;
 	}
-	for_present =
-		secret_file_look(SECRET_PRESENT, present) && memcmp(armed, present, SECRET_DIGEST_LEN) == 0;
+	for_present = secret_file_look(SECRET_PRESENT, present) && memcmp(armed, present, SECRET_DIGEST_LEN) == 0;
 	for_old = secret_file_look(SECRET_OLD, old) && memcmp(armed, old, SECRET_DIGEST_LEN) == 0;
 	may_send = (for_present || for_old) && take_locks(for_present) && for_present;
 	if (!may_send)
 		secret_file_keep();
-	tell_lock(secret_file_holds(armed));
+	tell_lock(may_send || (!for_present && secret_file_holds(armed)));
 	return may_send;
 }
 
