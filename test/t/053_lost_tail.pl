@@ -402,7 +402,6 @@ sub copy_of_the_directory
 }
 
 asynchronous_promotion();
-named_alike();
 retries_and_holds();
 synchronous_promotion();
 named_alike();
