@@ -157,3 +157,29 @@ select payout.may_lack_tail() as a_dump_came_in;
 select test.live() >= 0 as begins;
 select payout.may_lack_tail(), isfinite(payout.lost_until()) as noted;
 rollback;
+
+-- One that was accepted before and is denied: the bank, asked by its TXID alone, names that sending, and a person decides.
+begin;
+select test.pay('LOSTTAIL01', 'LOSTBANK', 'LT61'), test.send('LOSTCH'), test.answer('LT61', 'unknown', 'unknown', 500);
+select test.begin_tail();
+create function test.tail_round() returns text language plpgsql as $$
+declare
+	asked text;
+begin
+	update payout.payout p set status_due_at = '-infinity' where p.txid = test.txid('LT61');
+	perform test.ask('check', 'LOSTCH', 1);
+	asked := (select case when a.asked_attempt_id is null then 'TXID' else 'sending' end from payout.attempt a
+		where a.txid = test.txid('LT61') and a.lane = 'check' order by a.attempt_id desc limit 1);
+	if asked = 'TXID' then
+		perform test.told('LT61', 'unknown', 'unknown', true);
+	else
+		perform test.told('LT61', 'failed', 'yes', true);
+	end if;
+	return asked;
+end $$;
+select test.tail_round() from generate_series(1, 5);
+select test.state('LT61'), test.tail_held('LT61');
+select test.tail_round();
+select test.state('LT61'), left(reason, 51) as why from payout.hold where txid = test.txid('LT61');
+select test.tail_resolve('LT61', 'failed');
+rollback;

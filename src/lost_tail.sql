@@ -133,6 +133,26 @@ end
 $$;
 comment on function payout.note_unpaid_cash(payout.payout) is 'an operator has made sure that no store has paid a cashout of before the newest lost tail';
 
+-- Asked by the TXID alone, a bank names the sending that it knows, which may be the one that is recorded: then it says nothing of
+-- another one. Where that is denied as well, only a person can find out.
+create function payout.is_denied_as_recorded(p payout.payout) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	lost timestamptz := payout.lost_until();
+begin
+	return coalesce(lost >= p.registered_at, false)
+		and (select count(*) filter (where s.attempt_id is not null) > 0
+				and bool_and(s.attempt_id is null or coalesce(s.answer in ('failed', 'canceled', 'refunded'), false))
+			 from payout.sendings(p) s)
+		and (select count(*) >= 3 from payout.attempt c
+			 where c.merchant_id = p.merchant_id and c.txid = p.txid and c.lane = 'check' and c.asked_attempt_id is null
+			 and c.outcome = 'unknown' and c.answer = 'unknown' and c.started_at > lost);
+end
+$$;
+comment on function payout.is_denied_as_recorded(payout.payout) is 'whether the bank denies each sending of a payout that is recorded, and three times did not answer for one of which a lost tail may have taken the record';
+
 create function payout.hold_reason(p payout.payout, p_reason text) returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
