@@ -16,19 +16,34 @@
 #include "plan.h"
 #include "turn.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(payout_lost_until);
 
+/* A moment, or none. */
+typedef struct Moment
+{
+	bool is_null;
+	TimestampTz at;
+} Moment;
+
 /*
- * lost_until(): see lost_tail.sql. Under the newest snapshot, as foreign keys are checked: a session whose own snapshot is older than
+ * The worker's, while its life holds: nobody else notes a lost tail, and each transaction that relies on it makes sure at its end that
+ * the life still holds. begun: what the transaction has read in which the life begins.
+ */
+static bool is_alive = false;
+static Moment lived;
+static Moment begun;
+
+/*
+ * What lost_until() says where no life is known: see lost_tail.sql. Under the newest snapshot, as foreign keys are checked: a session whose own snapshot is older than
  * the take-over must not end what may have been paid.
  */
-Datum
-payout_lost_until(PG_FUNCTION_ARGS)
+static Moment
+read_lost_until(void)
 {
 	static SPIPlanPtr plan = NULL;
-	Datum until;
-	bool isnull;
+	Moment until;
 
 	SPI_connect();
 	plan_prepare(&plan, "select payout.newest_lost_until()", 0, NULL);
@@ -36,11 +51,20 @@ payout_lost_until(PG_FUNCTION_ARGS)
 			SPI_OK_SELECT ||
 		SPI_processed != 1)
 		elog(ERROR, "could not look for a lost tail");
-	until = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	until.at =
+		DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &until.is_null));
 	SPI_finish();
-	if (isnull)
+	return until;
+}
+
+Datum
+payout_lost_until(PG_FUNCTION_ARGS)
+{
+	Moment until = is_alive ? lived : read_lost_until();
+
+	if (until.is_null)
 		PG_RETURN_NULL();
-	PG_RETURN_DATUM(until);
+	PG_RETURN_TIMESTAMPTZ(until.at);
 }
 
 void
@@ -55,12 +79,20 @@ lost_tail_begin(const pg_uuid_t *incarnation_id)
 		SPI_OK_SELECT)
 		elog(ERROR, "could not begin an incarnation");
 	payouts = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	begun = read_lost_until();
 	if (isnull)
 		return;
 	ereport(LOG, (errmsg("payout begins on timeline %u, and may lack what the server before it did last",
 						 GetWALInsertionTimeLine()),
 				  errdetail("Payouts that were ordered before are asked for before they are sent: %lld now.",
 							(long long) payouts)));
+}
+
+void
+lost_tail_begun(void)
+{
+	lived = begun;
+	is_alive = true;
 }
 
 bool

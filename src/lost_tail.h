@@ -6,8 +6,9 @@
 
 #include "utils/uuid.h"
 
-/* Begins the incarnation, here and now. Needs a transaction and SPI. */
+/* Begins the incarnation, here and now. Needs a transaction and SPI; lost_tail_begun() when that transaction has committed. */
 extern void lost_tail_begin(const pg_uuid_t *incarnation_id);
+extern void lost_tail_begun(void);
 
 /*
  * Whether the incarnation is still the present one of this very creation of the extension, and no rows came in with a dump since.

@@ -1,9 +1,10 @@
 /*
  * place.c: what tells a database from its copies, though it is copied with them.
  *
- * PostgreSQL makes the file PG_VERSION with a database's directory and never touches it again, whatever is done in the database.
- * Its inode and its moment are those of this directory alone: another directory, a base backup, a database that is made from this
- * one as a template, even under the same OID, has a file of its own. The host is added, as file systems number alike.
+ * PostgreSQL makes the file PG_VERSION with a database's directory. Recovery may write it once more, but makes no other one. So its
+ * inode and the moment of its birth, which no program can set, are those of this directory alone: another directory, a base backup,
+ * a database that is made from this one as a template, even under the same OID, has a file of its own. Where the file system tells
+ * of no birth the inode must do. The host is added, as file systems number alike.
  *
  * The device's number is left out on purpose: it may be another one after each start of the host, and a place that changes by
  * itself would make every restart a take-over. So a copy of the whole disk that is put back on the same host is not told apart.
@@ -51,14 +52,17 @@ make_digest(uint8 digest[PLACE_DIGEST_LEN])
 		int64 nanoseconds;
 	} text = {"payout place", {0}, GetSystemIdentifier(), MyDatabaseId, 0, 0, 0};
 	char *path = psprintf("%s/PG_VERSION", DatabasePath);
-	struct stat file;
+	struct statx file;
 
-	if (stat(path, &file) != 0)
+	if (statx(AT_FDCWD, path, 0, STATX_INO | STATX_BTIME, &file) != 0)
 		ereport(ERROR, (errcode_for_file_access(), errmsg("could not stat file \"%s\": %m", path)));
 	read_machine_id(text.machine_id);
-	text.inode = (uint64) file.st_ino;
-	text.seconds = (int64) file.st_mtim.tv_sec;
-	text.nanoseconds = (int64) file.st_mtim.tv_nsec;
+	text.inode = file.stx_ino;
+	if ((file.stx_mask & STATX_BTIME) != 0)
+	{
+		text.seconds = file.stx_btime.tv_sec;
+		text.nanoseconds = file.stx_btime.tv_nsec;
+	}
 	if (EVP_Digest(&text, sizeof(text), digest, NULL, EVP_sha256(), NULL) != 1)
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not digest the database's place")));
 	pfree(path);

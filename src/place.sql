@@ -8,7 +8,7 @@
 
 create function payout.place() returns bytea
 language c stable parallel unsafe as 'MODULE_PATHNAME', 'payout_place';
-comment on function payout.place() is 'a digest of what this very database is and no copy of it: its server''s identifier, its OID, the host, and the inode and the moment of the file that was made with its directory';
+comment on function payout.place() is 'a digest of what this very database is and no copy of it: its server''s identifier, its OID, the host, and the inode and the birth of the file that was made with its directory';
 
 create function payout.timeline() returns integer
 language plpgsql stable

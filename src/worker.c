@@ -249,6 +249,8 @@ may_turn(MemoryContext context)
 		turn_commit();
 		if (armed && !incarnation_begun)
 			crash_point("begin_after_commit");
+		if (armed && !incarnation_begun)
+			lost_tail_begun();
 		incarnation_begun = incarnation_begun || armed;
 	}
 	PG_CATCH();
