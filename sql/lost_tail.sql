@@ -99,8 +99,8 @@ rollback;
 select status from payout.health() where check_name = 'lost_tail_cash';
 begin;
 select test.issue('LOSTTAIL01', 'LT4' || i) from generate_series(1, 3) i;
-select test.issue('LOSTTAIL01', 'LT45'), test.register_cashout('LOSTTAIL01', 'LT46'), test.issue('LOSTTAIL01', 'LT47');
-select test.validate('LOSTSTORE', 'LT45', 'S5') is not null as held5, test.validate('LOSTSTORE', 'LT47', 'S7') is not null as held7;
+select test.issue('LOSTTAIL01', 'LT45'), test.register_cashout('LOSTTAIL01', 'LT46'), test.issue('LOSTTAIL01', 'LT47'), test.issue('LOSTTAIL01', 'LT48');
+select test.validate('LOSTSTORE', 'LT48', 'S9') is not null as held8, test.validate('LOSTSTORE', 'LT45', 'S5') is not null as held5, test.validate('LOSTSTORE', 'LT47', 'S7') is not null as held7;
 select test.validate('LOSTSTORE', 'LT42', 'S1') is not null as held, test.validate('LOSTSTORE', 'LT43', 'S2') is not null as held2;
 select test.confirm('LOSTSTORE', 'LT43', 'S2');
 select test.begin_tail();
@@ -117,6 +117,7 @@ select test.sqlstate_of($$update payout.payout set state = 'expired' where txid 
 select test.state('LT45'), test.confirm('LOSTSTORE2', 'LT45', 'T1'), test.state('LT45');
 select cvs_code from test.payout('LT45');
 select test.confirm('LOSTSTORE', 'LT45', 'S5') as too, test.state('LT45');
+select test.confirm('LOSTSTORE2', 'LT48', 'T2'), test.state('LT48');
 -- the store takes back what it had reserved after the token's time: set aside instead of refunded
 update payout.cashout_token set valid_until = payout.clock() where txid = test.txid('LT47');
 select test.reverse('LOSTSTORE', 'LT47', 'S7'), test.state('LT47');
