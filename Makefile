@@ -84,6 +84,7 @@ C_FILES = \
 	link \
 	lane \
 	columns \
+	place \
 	plan \
 	validate \
 	dispatch \
@@ -122,6 +123,7 @@ SQL_FILES = \
 	secret \
 	payout \
 	move_set \
+	place \
 	attempt \
 	lost_tail \
 	register \

@@ -106,7 +106,7 @@ select test.send('BOOCH', 100), test.answer('BOE1', 'yes', 'ok'), test.answer('B
 -- what a lost tail may have taken the record of keeps the bank behind the channel: approved, scheduled and registered
 begin;
 select test.register('BOOKSMER01', 'BOOBANK', 'BOF1');
-select payout.begin_lost_tail(i, payout.new_id(), 2) >= 0 as lost from payout.incarnation i where i.ended_at is null;
+select payout.begin_lost_tail(i, payout.new_id()) >= 0 as lost from payout.incarnation i where i.ended_at is null;
 select test.bk_bank(7), test.state('BOF1');
 update payout.payout set account_check = 'matched', check_due_at = null, check_epoch = 5 where reference_no = 'BOF1';
 select state from payout.approve('BOOKSMER01', test.txid('BOF1'));
@@ -118,7 +118,7 @@ begin;
 select state from payout.register('BOOKSMER01', 'BOF3', 10000, 'BOOBANK', '8811111111', 'Budi Santoso', 'online', null, date_trunc('second', clock_timestamp()) + interval '2 hours');
 select state from payout.approve('BOOKSMER01', test.txid('BOF3'));
 select test.bk_bank(7) as not_lost;
-select payout.begin_lost_tail(i, payout.new_id(), 2) >= 0 as lost from payout.incarnation i where i.ended_at is null;
+select payout.begin_lost_tail(i, payout.new_id()) >= 0 as lost from payout.incarnation i where i.ended_at is null;
 select test.bk_bank(8);
 rollback;
 

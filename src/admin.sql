@@ -142,10 +142,19 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	was jsonb := payout.admin_changes(p_old, coalesce(p_new, '{}'));
-	becomes jsonb := payout.admin_changes(p_new, coalesce(p_old, '{}'));
+	was jsonb;
+	becomes jsonb;
 begin
-	if p_old is null then
+	-- The row of the arming is there for ever: what is not armed is recorded as none.
+	if p_relation = 'arming' then
+		p_old := case when p_old -> 'is_armed' = 'true' then p_old end;
+		p_new := case when p_new -> 'is_armed' = 'true' then p_new end;
+	end if;
+	was := payout.admin_changes(p_old, coalesce(p_new, '{}'));
+	becomes := payout.admin_changes(p_new, coalesce(p_old, '{}'));
+	if p_old is null and p_new is null then
+		return;
+	elsif p_old is null then
 		perform payout.add_admin_event(p_relation, payout.admin_object(p_key, p_new), 'insert', p_role_name, p_session_role, '{}', becomes);
 	elsif p_new is null then
 		perform payout.add_admin_event(p_relation, payout.admin_object(p_key, p_old), 'delete', p_role_name, p_session_role, was, '{}');

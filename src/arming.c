@@ -12,12 +12,16 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "peek.h"
+#include "place.h"
+#include "plan.h"
 #include "secret_lock.h"
+#include "utils/uuid.h"
 #include "wakeup.h"
 
 PG_FUNCTION_INFO_V1(payout_identity);
 PG_FUNCTION_INFO_V1(payout_old_secret_digest);
-PG_FUNCTION_INFO_V1(payout_is_held_elsewhere);
+PG_FUNCTION_INFO_V1(payout_is_locked_elsewhere);
+PG_FUNCTION_INFO_V1(payout_worker_holds_file);
 PG_FUNCTION_INFO_V1(payout_require_armed);
 PG_FUNCTION_INFO_V1(payout_require_preload);
 
@@ -52,34 +56,80 @@ payout_old_secret_digest(PG_FUNCTION_ARGS)
 }
 
 /*
- * is_held_elsewhere(): whether another server's worker holds payout.secret_file for this very database: then this is a
- * copy of it on the same host. PY015 without the file.
+ * is_locked_elsewhere(book): whether another worker holds payout.secret_file for this very database, or the lock on its book: then
+ * one of the two is a copy of the other. PY015 without the file.
  */
 Datum
-payout_is_held_elsewhere(PG_FUNCTION_ARGS)
+payout_is_locked_elsewhere(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(!wakeup_file_is_ours() && secret_file_is_locked(GetSystemIdentifier(), MyDatabaseId));
+	PG_RETURN_BOOL(!wakeup_file_is_ours() &&
+				   secret_file_is_locked(GetSystemIdentifier(), MyDatabaseId, PG_GETARG_UUID_P(0)->data));
 }
 
-/* Whether the newest committed arming is of this database and of the secret file as it is. */
+/* worker_holds_file(): whether our own worker has the locks on the file that this database is armed for. */
+Datum
+payout_worker_holds_file(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(wakeup_file_is_ours());
+}
+
+static bool
+is_same(Datum bytes, const uint8 *expected, size_t len)
+{
+	bytea *value = DatumGetByteaPP(bytes);
+
+	return VARSIZE_ANY_EXHDR(value) == len && memcmp(VARDATA_ANY(value), expected, len) == 0;
+}
+
+/* Whether what was armed is this database, or one that took over from it, and not a copy: as payout.is_armed_for(). */
+static bool
+is_in_place(const PeekRow *row)
+{
+	uint8 place[PLACE_DIGEST_LEN];
+	bool isnull;
+
+	place_digest(place);
+	return is_same(peek_column(row, "place", &isnull), place, PLACE_DIGEST_LEN) || RecoveryInProgress() ||
+		   DatumGetInt32(peek_column(row, "timeline_id", &isnull)) != (int32) GetWALInsertionTimeLine();
+}
+
+/* Whether the newest committed arming is of this database and of the secret file as it is: as payout.is_armed(). */
 static bool
 is_armed(void)
 {
 	uint8 digest[SECRET_DIGEST_LEN];
 	ScanKeyData key;
 	PeekRow row;
-	bytea *armed;
 	bool isnull;
 
 	peek_true_key(&key, 1);
 	peek_row("arming", "arming_pkey", 1, &key, &row);
-	if (row.tuple == NULL || !secret_file_try_digest(SECRET_PRESENT, digest))
+	if (row.tuple == NULL || !DatumGetBool(peek_column(&row, "is_armed", &isnull)) ||
+		!secret_file_try_digest(SECRET_PRESENT, digest))
 		return false;
-	armed = DatumGetByteaPP(peek_column(&row, "secret_digest", &isnull));
 	return DatumGetInt64(peek_column(&row, "system_identifier", &isnull)) == (int64) GetSystemIdentifier() &&
 		   DatumGetObjectId(peek_column(&row, "database_oid", &isnull)) == MyDatabaseId &&
-		   VARSIZE_ANY_EXHDR(armed) == SECRET_DIGEST_LEN &&
-		   memcmp(VARDATA_ANY(armed), digest, SECRET_DIGEST_LEN) == 0;
+		   is_same(peek_column(&row, "secret_digest", &isnull), digest, SECRET_DIGEST_LEN) &&
+		   is_in_place(&row);
+}
+
+/* Whether another worker than ours has the locks that ours should have. */
+static bool
+is_held_elsewhere(void)
+{
+	static SPIPlanPtr plan = NULL;
+	bool isnull;
+	bool is_held;
+
+	if (wakeup_file_is_ours())
+		return false;
+	SPI_connect();
+	plan_prepare(&plan, "select payout.is_held_elsewhere()", 0, NULL);
+	if (SPI_execute_plan(plan, NULL, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not look for a copy of this database");
+	is_held = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_finish();
+	return is_held;
 }
 
 void
@@ -88,7 +138,7 @@ arming_require(void)
 	if (!is_armed())
 		ereport(ERROR, (errcode(PY_NOT_ARMED), errmsg("this database is not armed"),
 						errhint("payout.arm() arms it, after making sure that no copy of it is in use.")));
-	if (!wakeup_file_is_ours() && secret_file_is_locked(GetSystemIdentifier(), MyDatabaseId))
+	if (is_held_elsewhere())
 		ereport(ERROR, (errcode(PY_NOT_ARMED), errmsg("a copy of this database is in use"),
 						errhint("Its worker holds payout.secret_file on this host; only one of the two may "
 								"go on.")));

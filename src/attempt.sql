@@ -8,13 +8,15 @@ create table payout.incarnation (
 	pid integer not null,
 	started_at timestamptz not null default clock_timestamp(),
 	ended_at timestamptz,
-	timeline_id integer not null,
-	synchronous boolean not null
+	installation_id uuid not null default payout.own_installation(),
+	place bytea not null default payout.place(),
+	timeline_id integer not null default payout.timeline()
 );
 comment on table payout.incarnation is 'each life of this database''s worker';
 comment on column payout.incarnation.ended_at is 'when the next life found it gone';
+comment on column payout.incarnation.installation_id is 'the creation of the extension that it is a life of: one that came with a dump is of another';
+comment on column payout.incarnation.place is 'where it ran: payout.place() then';
 comment on column payout.incarnation.timeline_id is 'the server''s timeline when it began: another one means a promotion or a restore, see lost_tail.sql';
-comment on column payout.incarnation.synchronous is 'whether all it committed before it sent had reached a synchronous standby as well, throughout its life';
 
 create table payout.batch (
 	channel_id text collate "C" not null,
@@ -246,20 +248,25 @@ comment on function payout.refuse_for_now(text, text, text, text, timestamptz) i
 
 -- A worker begins. It holds the locks that make it the only one, so every attempt without an outcome that is not its
 -- own is of a dead one.
-create function payout.begin_incarnation(p_incarnation_id uuid, p_pid integer, p_timeline_id integer, p_synchronous boolean) returns bigint
+create function payout.begin_incarnation(p_incarnation_id uuid, p_pid integer) returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	last payout.incarnation := payout.last_life();
+	lacks boolean := payout.may_lack_tail();
+	last payout.incarnation;
 begin
+	select * into last from payout.incarnation i order by i.ended_at is null desc, i.started_at desc limit 1;
 	update payout.incarnation set ended_at = clock_timestamp() where ended_at is null;
-	insert into payout.incarnation (incarnation_id, pid, timeline_id, synchronous) values (p_incarnation_id, p_pid, p_timeline_id, p_synchronous);
+	insert into payout.incarnation (incarnation_id, pid) values (p_incarnation_id, p_pid);
 	update payout.notification set sending_by = null where due_at is not null and sending_by is not null;
-	return payout.begin_lost_tail(last, p_incarnation_id, p_timeline_id);
+	-- A standby that took over is armed by its timeline; from here on by its place, so that no copy of it is.
+	update payout.arming a set place = payout.place(), timeline_id = payout.timeline()
+	where a.is_armed and (a.place, a.timeline_id) <> (payout.place(), payout.timeline());
+	return case when lacks then payout.begin_lost_tail(last, p_incarnation_id) end;
 end
 $$;
-comment on function payout.begin_incarnation(uuid, integer, integer, boolean) is
+comment on function payout.begin_incarnation(uuid, integer) is
 'worker: starts a life; where a lost tail begins with it, the count of payouts that are asked for before they are sent, else null';
 
 -- What dead lives left under way may have been sent: it is unknown, its money stays where it is, and the bank is asked.
@@ -316,21 +323,40 @@ end
 $$;
 comment on function payout.bury_orphan(payout.attempt) is 'worker: one attempt of a dead life becomes unknown';
 
--- Arming. The row is deliberately not dumped: a restored copy is not armed.
+-- Arming. The row is deliberately not dumped: a restored copy is not armed. It is there from the start and stays: who arms or disarms
+-- always changes it, so each finds what the other did, or is refused under a snapshot that is older (40001).
 
 create table payout.arming (
 	singleton boolean primary key default true check (singleton),
-	system_identifier bigint not null,
-	database_oid oid not null,
-	secret_digest bytea not null,
-	armed_at timestamptz not null default now(),
-	armed_by text not null default payout.caller()
+	is_armed boolean not null default false,
+	system_identifier bigint,
+	database_oid oid,
+	secret_digest bytea,
+	place bytea,
+	timeline_id integer,
+	changed_at timestamptz not null default now(),
+	changed_by text not null default payout.caller(),
+	check (not is_armed or num_nulls(system_identifier, database_oid, secret_digest, place, timeline_id) = 0)
 );
-comment on table payout.arming is 'the one database that may send: system identifier, database and secret file as they were when armed';
+comment on table payout.arming is 'the one database that may send: system identifier, database and secret file as they were when armed, and where that was';
+comment on column payout.arming.place is 'payout.place() then: another place on the same timeline is a copy';
+comment on column payout.arming.timeline_id is 'the server''s timeline then: a standby that is promoted has a later one, and is armed where it is';
+insert into payout.arming default values;
 
 create function payout.identity(out system_identifier bigint, out database_oid oid, out secret_digest bytea)
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_identity';
 comment on function payout.identity() is 'what this database is now: system identifier, database OID, digest of payout.secret_file; PY015 without the file';
+
+-- A standby is somewhere else than its primary, and is meant to take over: it does so on a timeline of its own.
+create function payout.is_armed_for(p_place bytea, p_timeline_id integer) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return case when p_place = payout.place() or pg_is_in_recovery() then true else p_timeline_id <> payout.timeline() end;
+end
+$$;
+comment on function payout.is_armed_for(bytea, integer) is 'whether what was armed there is this database, or one that took over from it, and not a copy';
 
 create function payout.is_armed() returns boolean
 language plpgsql
@@ -338,16 +364,31 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
 	return exists (select from payout.arming a, payout.identity() i
-				   where (a.system_identifier, a.database_oid, a.secret_digest) = (i.system_identifier, i.database_oid, i.secret_digest));
+				   where a.is_armed and (a.system_identifier, a.database_oid, a.secret_digest) = (i.system_identifier, i.database_oid, i.secret_digest)
+				   and payout.is_armed_for(a.place, a.timeline_id));
 exception when sqlstate 'PY015' then
 	return false;
 end
 $$;
 comment on function payout.is_armed() is 'whether this very database was armed';
 
+create function payout.is_locked_elsewhere(p_book uuid) returns boolean
+language c volatile strict parallel unsafe as 'MODULE_PATHNAME', 'payout_is_locked_elsewhere';
+comment on function payout.is_locked_elsewhere(uuid) is 'whether a process of this host, but not our worker, has the lock on payout.secret_file for this database, or that on the book; PY015 without the file';
+
 create function payout.is_held_elsewhere() returns boolean
-language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_is_held_elsewhere';
-comment on function payout.is_held_elsewhere() is 'whether the worker of a copy of this database on this host holds payout.secret_file; PY015 without the file';
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return payout.is_locked_elsewhere(payout.first_installation());
+end
+$$;
+comment on function payout.is_held_elsewhere() is 'whether the worker of a copy of this database on this host holds payout.secret_file, or the book; PY015 without the file';
+
+create function payout.worker_holds_file() returns boolean
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_worker_holds_file';
+comment on function payout.worker_holds_file() is 'whether this database''s own worker has the locks on the secret file that it is armed for';
 
 create function payout.arm() returns void
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';
@@ -363,10 +404,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
 	perform payout.require_preload();
-	-- One row throughout: a disarm() that waits for this finds it changed, and removes it.
-	insert into payout.arming (system_identifier, database_oid, secret_digest) select * from payout.identity()
-	on conflict (singleton) do update set system_identifier = excluded.system_identifier, database_oid = excluded.database_oid,
-		secret_digest = excluded.secret_digest, armed_at = default, armed_by = default;
+	insert into payout.arming (is_armed, system_identifier, database_oid, secret_digest, place, timeline_id)
+	select true, i.system_identifier, i.database_oid, i.secret_digest, payout.place(), payout.timeline() from payout.identity() i
+	on conflict (singleton) do update set is_armed = true, system_identifier = excluded.system_identifier, database_oid = excluded.database_oid,
+		secret_digest = excluded.secret_digest, place = excluded.place, timeline_id = excluded.timeline_id, changed_at = default, changed_by = default;
 	perform payout.wake();
 end
 $$;
@@ -381,7 +422,9 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	delete from payout.arming;
+	-- It writes even where nothing is armed: a first arm() that is not committed yet must not pass it by.
+	insert into payout.arming (is_armed) values (false)
+	on conflict (singleton) do update set is_armed = false, changed_at = default, changed_by = default;
 	perform payout.wake();
 end
 $$;

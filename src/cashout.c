@@ -30,6 +30,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "look_up.h"
+#include "lost_tail.h"
 #include "miscadmin.h"
 #include "redeem.h"
 #include "redemption.h"
@@ -370,15 +371,20 @@ confirm_reserved(FunctionCallInfo fcinfo, const Presented *presented, Datum *ans
 
 /*
  * Nothing was reserved under the reference: such a call may be a guess. But a token that has expired may have been paid
- * without asking, and a lost tail may have taken the reservation.
+ * without asking; and a lost tail may have taken the reservation, whatever stands here of the payout.
  */
 static Judgement
 judge_confirmation(const FoundToken *found, const Redemption *redemption)
 {
-	if (!found->is_there || redemption->is_there || found->is_replaced ||
-		!(payout_row_is(&found->payout, STATE, "expired") || found->may_be_paid))
+	/* Asked whatever there is, so that the question tells nothing. */
+	bool may_be_paid = lost_tail_asks_first(
+		found->is_there ? DatumGetTimestampTz(payout_row_get(&found->payout, REGISTERED_AT)) : DT_NOEND);
+
+	if (!found->is_there || redemption->is_there)
 		return INVALID;
-	return GOOD;
+	if (may_be_paid)
+		return GOOD;
+	return payout_row_is(&found->payout, STATE, "expired") && !found->is_replaced ? GOOD : INVALID;
 }
 
 /* cashout_confirm(cvs_code, token, cvs_reference): see cashout.sql. */

@@ -209,6 +209,8 @@ begin
 		misses := case p_status when 'not_found' then misses + (coalesce(p_asked_at > b.asked_since, true))::integer when 'unknown' then misses else 0 end;
 		if payout.clock() > greatest(b.sent_at, p.doubted_at) + payout.channel_interval(p.channel_id, 'status_window_days') then
 			perform payout.hold_payout(p.merchant_id, p.txid, 'check', 'the bank answers no more inquiries for it; last: ' || p_reason);
+		elsif is_open and p_status = 'unknown' and p_asked_attempt_id is null and not is_notice and payout.is_denied_as_recorded(p) then
+			perform payout.hold_payout(p.merchant_id, p.txid, 'check', 'the bank denies each sending that is recorded, and does not answer for one whose record may be lost; last: ' || p_reason);
 		end if;
 	end if;
 	update payout.payout u

@@ -13,6 +13,7 @@
 #include "crash_point.h"
 #include "executor/spi.h"
 #include "gate.h"
+#include "lost_tail.h"
 #include "plan.h"
 #include "reserve.h"
 #include "settings.h"
@@ -149,6 +150,7 @@ claim_parts(int parts, dlist_head *claimed)
 	expiry_is_due =
 		turn_query_bool(&expiry_plan, "select coalesce(payout.next_expiry() <= payout.clock(), false)");
 	has_claimed = !dlist_is_empty(claimed);
+	lost_tail_require_life();
 	if (mutation("send_before_commit"))
 	{
 		reserve_take(claimed);

@@ -105,10 +105,10 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	lost_until timestamptz := max(t.at) from payout.lost_tail t;
+	lost_until timestamptz := payout.lost_until();
 begin
 	-- By when it was made, not by when it was sent: a later sending is just what may be lost.
-	return lost_until is not null and payout.asks_first(b.created_at) and coalesce(b.asked_since <= lost_until, true);
+	return coalesce(lost_until >= b.created_at, false) and coalesce(b.asked_since <= lost_until, true);
 end
 $$;
 comment on function payout.may_lack_sending(payout.batch) is 'whether a lost tail may have taken the record of the last sending of an open batch, and it was not asked for since';

@@ -36,7 +36,7 @@ create trigger refuse_delete before delete on payout.notification for each row e
 create trigger refuse_delete before delete on payout.notice for each row when (old.day >= payout.jakarta_day(clock_timestamp()) - 90) execute function payout.refuse_change();
 create trigger refuse_truncate before truncate on payout.notice for each statement execute function payout.refuse_change();
 
-create trigger refuse_frozen before update of incarnation_id, pid, started_at, timeline_id on payout.incarnation for each row execute function payout.refuse_change();
+create trigger refuse_frozen before update of incarnation_id, pid, started_at, installation_id, place, timeline_id on payout.incarnation for each row execute function payout.refuse_change();
 create trigger refuse_delete before delete on payout.incarnation for each row execute function payout.refuse_change();
 create trigger refuse_truncate before truncate on payout.incarnation for each statement execute function payout.refuse_change();
 

@@ -8,6 +8,7 @@
 
 #include "crash_point.h"
 #include "executor/spi.h"
+#include "lost_tail.h"
 #include "turn.h"
 
 #define BATCH_SIZE 250
@@ -19,6 +20,7 @@ expire_batch(void)
 	static SPIPlanPtr plan = NULL;
 	int count = turn_query_int(&plan, "select payout.expire_tokens(" CppAsString2(BATCH_SIZE) ")");
 
+	lost_tail_require_life();
 	crash_point("expire_before_commit");
 	return count;
 }
@@ -28,7 +30,10 @@ expire_singly(void)
 {
 	static SPIPlanPtr plan = NULL;
 
-	return turn_query_int(&plan, "select payout.expire_singly(" CppAsString2(SINGLE_SIZE) ")");
+	int count = turn_query_int(&plan, "select payout.expire_singly(" CppAsString2(SINGLE_SIZE) ")");
+
+	lost_tail_require_life();
+	return count;
 }
 
 bool

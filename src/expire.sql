@@ -33,7 +33,7 @@ begin
 		from payout.payout q
 		where q.expire_due_at <= (select payout.clock())
 		and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'expire'))
-		and case when tail then not payout.may_lack_cash(q) else true end
+		and case when tail then not payout.may_be_paid_unseen(q) else true end
 		order by q.expire_due_at limit p_limit
 		for no key update skip locked)
 	update payout.payout p
@@ -45,6 +45,17 @@ end
 $$;
 comment on function payout.expire_tokens(integer) is 'worker: the oldest due tokens expire and reservations lapse; their count';
 
+-- A reservation that lapses ends nothing: it becomes suspect as ever.
+create function payout.may_be_paid_unseen(p payout.payout) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return p.state = 'token_issued' and payout.may_lack_cash(p);
+end
+$$;
+comment on function payout.may_be_paid_unseen(payout.payout) is 'whether the expiry of this token would refund what a store may have paid in a lost tail';
+
 create function payout.hold_unasked_tokens(p_limit integer) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -54,7 +65,7 @@ begin
 	from (select q.merchant_id, q.txid from payout.payout q
 		  where q.expire_due_at <= (select payout.clock())
 		  and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'expire'))
-		  and payout.may_lack_cash(q)
+		  and payout.may_be_paid_unseen(q)
 		  order by q.expire_due_at limit p_limit
 		  for no key update skip locked) d;
 end
@@ -95,7 +106,7 @@ begin
 		from payout.payout q
 		where q.expire_due_at <= (select payout.clock())
 		and not exists (select from payout.hold h where (h.merchant_id, h.txid, h.lane) = (q.merchant_id, q.txid, 'expire'))
-		and not payout.may_lack_cash(q)
+		and not payout.may_be_paid_unseen(q)
 		order by q.expire_due_at limit p_limit
 		for no key update skip locked
 	loop

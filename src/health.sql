@@ -63,15 +63,15 @@ set search_path = pg_catalog, pg_temp
 begin atomic
 	select 'armed',
 		case when (i.armed and not i.is_held_elsewhere) or i.is_standby then 'ok' else 'critical' end,
-		case when i.is_held_elsewhere and not i.is_standby then 'another server on this host holds payout.secret_file for this very database: one of the two is a copy'
+		case when i.is_held_elsewhere and not i.is_standby then 'another worker on this host holds payout.secret_file for this very database, or its book: one of the two is a copy'
 			when i.armed then 'this database is armed' when i.is_standby then 'a standby sends nothing'
-			when i.was_armed then 'armed was another database, another server, or this one with another secret file'
+			when i.was_armed then 'armed was another database, another server, this one in another place, or with another secret file'
 			else 'this database is not armed: nothing is sent' end,
 		case when i.is_held_elsewhere and not i.is_standby then 'Stop the one that must not send; the other goes on by itself.'
 			when not i.armed and not i.is_standby
 			then 'Where payout.secret_file is missing or another, set it right. Where this is a copy, call payout.arm() here, after making sure that no other one sends.' end
 	from (select a.armed, a.armed and payout.is_held_elsewhere() as is_held_elsewhere, pg_is_in_recovery() as is_standby,
-			exists (select from payout.arming) as was_armed
+			exists (select from payout.arming a where a.is_armed) as was_armed
 		  from (select payout.is_armed() as armed offset 0) a) i
 	union all
 	select 'worker',
@@ -385,7 +385,7 @@ begin atomic
 			('merchant', 'refuse_identity', 'O'), ('channel', 'refuse_identity', 'O'), ('bank', 'refuse_identity', 'O'), ('cvs', 'refuse_identity', 'O'), ('access_grant', 'refuse_identity', 'O'),
 			('admin_event', 'refuse_change', 'A'), ('admin_event', 'refuse_truncate', 'A'),
 			('admin_link', 'refuse_change', 'A'), ('admin_link', 'refuse_truncate', 'A'),
-			('lost_tail', 'refuse_change', 'O'), ('lost_tail', 'refuse_truncate', 'O'),
+			('lost_tail', 'refuse_change', 'O'), ('lost_tail', 'refuse_truncate', 'O'), ('unpaid_cash', 'refuse_change', 'O'), ('unpaid_cash', 'refuse_truncate', 'O'),
 			('payout', 'move', 'O'), ('payout', 'refuse_delete', 'O'), ('payout', 'refuse_truncate', 'O'),
 			('balance', 'refuse_delete', 'O'), ('balance', 'refuse_truncate', 'O'),
 			('merchant', 'refuse_delete', 'O'), ('merchant', 'refuse_truncate', 'O'),
@@ -464,7 +464,7 @@ declare
 	since timestamptz := max(t.at) from payout.lost_tail t;
 	payouts bigint;
 begin
-	if not pg_is_in_recovery() and payout.lacks_tail(payout.last_life(), payout.timeline()) then
+	if not pg_is_in_recovery() and payout.may_lack_tail() then
 		return row('lost_tail', 'warning', 'no worker has begun since this server, or database, took over',
 			'What was ordered before is asked for before it is sent, as soon as the worker turns: see Failover in the README.')::payout.health_check;
 	end if;
@@ -489,20 +489,23 @@ declare
 	since timestamptz := max(t.at) from payout.lost_tail t;
 	tokens bigint;
 begin
-	if since is null then
+	if not pg_is_in_recovery() and payout.may_lack_tail() then
+		return row('lost_tail_cash', 'warning', 'no worker has begun since this server, or database, took over',
+			'A store may have paid any token that is out. Suspend the stores (payout.alter_cvs, active false) until their lists are compared: see Failover in the README.')::payout.health_check;
+	elsif since is null then
 		return row('lost_tail_cash', 'ok', 'no promotion or restore has lost a record of what stores paid', null)::payout.health_check;
 	end if;
 	select count(*) into tokens
-	from (select from payout.payout p,
-		  lateral (select from payout.cashout_token t
-				   where t.merchant_id = p.merchant_id and t.txid = p.txid and t.replaced_at is null and t.issued_at <= since offset 0) t
-		  where p.expire_due_at is not null limit 10000) q;
+	from (select from payout.payout p
+		  where p.expire_due_at is not null and p.registered_at <= since
+		  and not exists (select from payout.unpaid_cash u where u.merchant_id = p.merchant_id and u.txid = p.txid and u.lost_until >= since)
+		  limit 10000) q;
 	return row('lost_tail_cash', case when tokens = 0 then 'ok' else 'warning' end,
-		format('%s%s tokens that were issued until the take-over of %s are out', case when tokens = 10000 then 'at least ' end, case when tokens = 0 then 'no' else tokens::text end, since),
-		case when tokens > 0 then 'A store may have paid any of them without a record here, so they do not end by themselves. Suspend the stores (payout.alter_cvs, active false), compare with their lists (payout.import_cvs_settlement, with "txid"), and issue those anew that no store has paid (payout.reissue_token).' end)::payout.health_check;
+		format('%s%s tokens are out of cashouts that were registered until the take-over of %s', case when tokens = 10000 then 'at least ' end, case when tokens = 0 then 'no' else tokens::text end, since),
+		case when tokens > 0 then 'A store may have paid any of them without a record here, so they do not end by themselves. Suspend the stores (payout.alter_cvs, active false), compare with their lists (payout.import_cvs_settlement, with "txid"), and say of each that no store has paid (payout.resolve with dispatch).' end)::payout.health_check;
 end
 $$;
-comment on function payout.health_lost_tail_cash() is 'health: tokens from before a lost tail that can still be redeemed, and may have been';
+comment on function payout.health_lost_tail_cash() is 'health: tokens of cashouts from before a lost tail, which stores may have paid';
 
 create function payout.health() returns table (check_name text, status text, detail text, hint text)
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_entry';

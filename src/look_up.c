@@ -11,7 +11,7 @@
 #include "utils/timestamp.h"
 
 static void
-read_token(const PeekRow *row, FoundToken *found, TimestampTz *issued_at)
+read_token(const PeekRow *row, FoundToken *found)
 {
 	bool isnull;
 
@@ -21,7 +21,6 @@ read_token(const PeekRow *row, FoundToken *found, TimestampTz *issued_at)
 	found->token_no = DatumGetInt32(peek_column(row, "token_no", &isnull));
 	found->digest = peek_column(row, "digest", &isnull);
 	found->valid_until = DatumGetTimestampTz(peek_column(row, "valid_until", &isnull));
-	*issued_at = DatumGetTimestampTz(peek_column(row, "issued_at", &isnull));
 	(void) peek_column(row, "replaced_at", &isnull);
 	found->is_replaced = !isnull;
 }
@@ -49,27 +48,13 @@ find_digest(bytea *digest, PeekRow *row)
 	peek_row("cashout_token", "cashout_token_digest", 1, &key, row);
 }
 
-/* Whether the server before this one may have recorded more after that moment (lost_tail.sql). */
-static bool
-is_before_lost_tail(TimestampTz at)
-{
-	ScanKeyData key;
-	PeekRow row;
-
-	peek_from_key(&key, 1, at);
-	peek_row("lost_tail", "lost_tail_pkey", 1, &key, &row);
-	return row.tuple != NULL;
-}
-
 void
 look_up_token(const TokenDigests *digests, FoundToken *found)
 {
-	TimestampTz issued_at = DT_NOEND;
 	Datum nobody = CStringGetTextDatum("");
 	PeekRow row;
 	PeekRow old_row = {0};
 	bool has_payout;
-	bool is_before;
 
 	memset(found, 0, sizeof(FoundToken));
 	find_digest(digests->present, &row);
@@ -78,19 +63,15 @@ look_up_token(const TokenDigests *digests, FoundToken *found)
 	if (row.tuple == NULL && old_row.tuple != NULL)
 		row = old_row;
 	if (row.tuple != NULL)
-		read_token(&row, found, &issued_at);
+		read_token(&row, found);
 	has_payout = look_up_payout(found->is_there ? found->merchant_id : nobody,
 								found->is_there ? found->txid : nobody, &found->payout);
-	is_before = is_before_lost_tail(issued_at);
 	found->is_there = found->is_there && has_payout;
-	found->may_be_paid = found->is_there && is_before && !found->is_replaced &&
-						 payout_row_is(&found->payout, STATE, "token_issued");
 }
 
 void
 look_up_number(Datum merchant_id, Datum txid, int token_no, FoundToken *found)
 {
-	TimestampTz issued_at;
 	ScanKeyData keys[3];
 	PeekRow row;
 
@@ -101,5 +82,5 @@ look_up_number(Datum merchant_id, Datum txid, int token_no, FoundToken *found)
 	peek_row("cashout_token", "cashout_token_pkey", 3, keys, &row);
 	if (row.tuple == NULL)
 		elog(ERROR, "a token of payout %s is missing", TextDatumGetCString(txid));
-	read_token(&row, found, &issued_at);
+	read_token(&row, found);
 }

@@ -17,7 +17,6 @@ typedef struct FoundToken
 	Datum digest;
 	TimestampTz valid_until;
 	bool is_replaced;
-	bool may_be_paid; /* a lost tail may have taken the record that a store has redeemed it */
 	PayoutRow payout;
 } FoundToken;
 

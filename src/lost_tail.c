@@ -1,14 +1,11 @@
 /*
- * lost_tail.c: what the worker tells of its server, so that the one that comes after it knows what it may lack: the
- * timeline, and whether everything was committed to a synchronous standby before it was sent. And what the one that comes
- * after can prove: that it received the end of that timeline as a standby does.
+ * lost_tail.c: the worker's life in this database, and until when what was sent may have left no record here (lost_tail.sql).
  *
- * Invariant kept here: a row of payout.incarnation says "synchronous" only while each commit waits for a standby. Once that
- * ceases, the row is corrected before anything else is claimed, and stays so for the rest of this life.
+ * Invariant kept here: nothing is claimed, and no token expires, in a transaction that has seen rows which came in with a dump and
+ * are not noted. They may come at any moment, so the last statement of such a transaction looks once more.
  */
 #include "postgres.h"
 
-#include "access/timeline.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
@@ -16,102 +13,120 @@
 #include "fmgr.h"
 #include "lost_tail.h"
 #include "miscadmin.h"
-#include "replication/syncrep.h"
-#include "replication/walreceiver.h"
-#include "replication/walsender.h"
+#include "plan.h"
+#include "turn.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
-PG_FUNCTION_INFO_V1(payout_has_streamed);
+PG_FUNCTION_INFO_V1(payout_lost_until);
 
-static bool says_synchronous = false; /* what our row says */
+/* A moment, or none. */
+typedef struct Moment
+{
+	bool is_null;
+	TimestampTz at;
+} Moment;
 
 /*
- * Whether a commit of ours waits until each standby that synchronous_standby_names lists has it on disk. Where it waits for some of
- * them, the one that takes over may be another; and "*" lists nobody.
+ * The worker's, while its life holds: nobody else notes a lost tail, and each transaction that relies on it makes sure at its end that
+ * the life still holds. begun: what the transaction has read in which the life begins.
  */
-static bool
-is_synchronous(void)
-{
-	const char *name;
+static bool is_alive = false;
+static Moment lived;
+static Moment begun;
 
-	if (max_wal_senders == 0 || SyncRepConfig == NULL || SyncRepConfig->num_sync < SyncRepConfig->nmembers ||
-		synchronous_commit < SYNCHRONOUS_COMMIT_REMOTE_FLUSH)
-		return false;
-	name = SyncRepConfig->member_names;
-	for (int i = 0; i < SyncRepConfig->nmembers; i++, name += strlen(name) + 1)
-		if (strcmp(name, "*") == 0)
-			return false;
-	return true;
+/*
+ * What lost_until() says where no life is known: see lost_tail.sql. Under the newest snapshot, as foreign keys are checked: a session whose own snapshot is older than
+ * the take-over must not end what may have been paid.
+ */
+static Moment
+read_lost_until(void)
+{
+	static SPIPlanPtr plan = NULL;
+	Moment until;
+
+	SPI_connect();
+	plan_prepare(&plan, "select payout.newest_lost_until()", 0, NULL);
+	if (SPI_execute_snapshot(plan, NULL, NULL, GetLatestSnapshot(), InvalidSnapshot, true, false, 1) !=
+			SPI_OK_SELECT ||
+		SPI_processed != 1)
+		elog(ERROR, "could not look for a lost tail");
+	until.at =
+		DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &until.is_null));
+	SPI_finish();
+	return until;
 }
 
-/*
- * The end of the timeline came by streaming when the WAL receiver got it; what is restored from an archive, or was there at
- * the start, did not. The receiver's record lasts until the server stops. When it is only asked to begin, it notes the
- * place where it should as flushed, with nothing behind the latest chunk's start.
- */
-Datum
-payout_has_streamed(PG_FUNCTION_ARGS)
+bool
+lost_tail_asks_first(TimestampTz registered_at)
 {
-	TimeLineID timeline = (TimeLineID) PG_GETARG_INT32(0);
-	TimeLineID received;
-	XLogRecPtr chunk_start;
-	XLogRecPtr flushed = GetWalRcvFlushRecPtr(&chunk_start, &received);
-	List *history;
+	Moment until = is_alive ? lived : read_lost_until();
 
-	if (RecoveryInProgress() || received != timeline || flushed <= chunk_start)
-		PG_RETURN_BOOL(false);
-	history = readTimeLineHistory(GetWALInsertionTimeLine());
-	PG_RETURN_BOOL(list_length(history) > 1 && ((TimeLineHistoryEntry *) lsecond(history))->tli == timeline &&
-				   flushed >= tliSwitchPoint(timeline, history, NULL));
+	return !until.is_null && until.at >= registered_at;
+}
+
+Datum
+payout_lost_until(PG_FUNCTION_ARGS)
+{
+	Moment until = is_alive ? lived : read_lost_until();
+
+	if (until.is_null)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(until.at);
 }
 
 void
 lost_tail_begin(const pg_uuid_t *incarnation_id)
 {
-	Oid types[] = {UUIDOID, INT4OID, INT4OID, BOOLOID};
-	TimeLineID timeline = GetWALInsertionTimeLine();
-	Datum values[4];
+	Oid types[] = {UUIDOID, INT4OID};
+	Datum values[] = {UUIDPGetDatum(incarnation_id), Int32GetDatum(MyProcPid)};
 	bool isnull;
 	int64 payouts;
 
-	says_synchronous = is_synchronous();
-	values[0] = UUIDPGetDatum(incarnation_id);
-	values[1] = Int32GetDatum(MyProcPid);
-	values[2] = Int32GetDatum((int32) timeline);
-	values[3] = BoolGetDatum(says_synchronous);
-	if (SPI_execute_with_args("select payout.begin_incarnation($1, $2, $3, $4)", 4, types, values, NULL,
-							  false, 0) != SPI_OK_SELECT)
+	if (SPI_execute_with_args("select payout.begin_incarnation($1, $2)", 2, types, values, NULL, false, 0) !=
+		SPI_OK_SELECT)
 		elog(ERROR, "could not begin an incarnation");
 	payouts = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	begun = read_lost_until();
 	if (isnull)
 		return;
 	ereport(LOG, (errmsg("payout begins on timeline %u, and may lack what the server before it did last",
-						 timeline),
+						 GetWALInsertionTimeLine()),
 				  errdetail("Payouts that were ordered before are asked for before they are sent: %lld now.",
 							(long long) payouts)));
 }
 
-bool
-lost_tail_is_told(void)
+void
+lost_tail_begun(void)
 {
-	return !says_synchronous || is_synchronous();
+	lived = begun;
+	is_alive = true;
 }
 
-void
-lost_tail_tell(const pg_uuid_t *incarnation_id)
+bool
+lost_tail_life_holds(const pg_uuid_t *incarnation_id)
 {
+	static SPIPlanPtr plan = NULL;
 	Oid types[] = {UUIDOID};
 	Datum values[] = {UUIDPGetDatum(incarnation_id)};
+	bool isnull;
 
-	if (lost_tail_is_told())
-		return;
-	if (SPI_execute_with_args("update payout.incarnation set synchronous = false where incarnation_id = $1",
-							  1, types, values, NULL, false, 0) != SPI_OK_UPDATE)
-		elog(ERROR, "could not correct an incarnation");
+	if (plan_run(&plan,
+				 "select exists (select from payout.incarnation i, payout.known_installation k "
+				 "where i.incarnation_id = $1 and i.ended_at is null and k.is_own and k.installation_id = "
+				 "i.installation_id) "
+				 "and not exists (select from payout.installation i where not exists "
+				 "(select from payout.known_installation k where k.installation_id = i.installation_id))",
+				 1, types, values, NULL) != 1)
+		elog(ERROR, "could not look for the worker's life");
+	return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
 
 void
-lost_tail_told(void)
+lost_tail_require_life(void)
 {
-	if (!is_synchronous())
-		says_synchronous = false;
+	if (!lost_tail_life_holds(&turn_incarnation_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE), errmsg("rows of another book came in meanwhile"),
+				 errhint("The worker begins anew, and asks for them before it sends.")));
 }

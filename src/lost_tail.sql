@@ -1,108 +1,160 @@
 -- lost_tail.sql: what a server does not know that the one before it did: payouts are asked for before they are sent.
 --
--- A standby that was not synchronous, or a restore, begins where its log ends: the last transactions of the server before are
--- missing, and with them the record of what was sent. Its worker finds itself on another timeline than the life before, notes
--- down the moment, and from then on every payout that was registered before it is looked for at the bank by its TXID, and
--- sent only when the bank has never heard of it. Nor does it end unasked: it may have been paid.
---
--- A dump that is restored, or a database made from a template, lacks what the original did since: payout.installation says that the
--- book comes from elsewhere, and the first worker that begins here notes the moment likewise. So the rows of payout.lost_tail need
--- not be dumped.
-
--- Each `create extension` adds its own row; a dump brings those of where it comes from.
-create table payout.installation (
-	installation_id uuid primary key default payout.new_id(),
-	system_identifier bigint not null,
-	database_oid oid not null,
-	timeline_id integer not null,
-	installed_at timestamptz not null default clock_timestamp(),
-	begun_at timestamptz
-);
-comment on table payout.installation is 'the databases that this book was in: another one than this means that it was restored from a dump, or copied by create database';
-comment on column payout.installation.timeline_id is 'the server''s timeline then';
-comment on column payout.installation.begun_at is 'when a worker first began there';
-
-create function payout.timeline() returns integer
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-	return ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer;
-end
-$$;
-comment on function payout.timeline() is 'the timeline on which this server writes its log';
-
-create function payout.here() returns payout.installation
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-	i payout.installation;
-begin
-	select c.system_identifier, d.oid into i.system_identifier, i.database_oid
-	from pg_control_system() c, pg_database d where d.datname = current_database();
-	i.timeline_id := payout.timeline();
-	return i;
-end
-$$;
-comment on function payout.here() is 'this database, as a row of payout.installation would name it';
-
-insert into payout.installation (system_identifier, database_oid, timeline_id)
-select h.system_identifier, h.database_oid, h.timeline_id from payout.here() h;
+-- A standby, a restore, a dump and a copy begin where their record ends: the last transactions of the server before may be missing,
+-- and with them the record of what was sent. No server can prove that it lacks nothing: which standby a commit waited for is not
+-- written anywhere that the one that takes over could trust. So there is one question, payout.may_lack_tail(): was the last life of
+-- the worker of this very creation of the book, in this very place, on this very timeline, and is no row here from a book that
+-- nobody has noted? Where not, everything that was registered so far is asked for at the bank before it is sent, and does not end
+-- unasked. That holds from the first moment on; the first worker that begins notes the moment down, and from then on it holds for
+-- what was registered before.
 
 create table payout.lost_tail (
-	at timestamptz primary key default clock_timestamp(),
+	at timestamptz not null default clock_timestamp() unique,
 	from_timeline_id integer not null,
 	to_timeline_id integer not null,
-	incarnation_id uuid not null
+	incarnation_id uuid primary key
 );
 comment on table payout.lost_tail is 'moments before which this server may lack what the one before it did; the newest one counts';
-comment on column payout.lost_tail.at is 'payouts registered until then are asked for before they are sent';
+comment on column payout.lost_tail.at is 'payouts registered until then are asked for before they are sent; each is later than the one before, whatever the clocks say';
 comment on column payout.lost_tail.incarnation_id is 'the life of the worker that began then';
 
 create trigger refuse_change before update or delete on payout.lost_tail for each row execute function payout.refuse_change();
 create trigger refuse_truncate before truncate on payout.lost_tail for each statement execute function payout.refuse_change();
 
--- With -infinity: whether any payout is.
-create function payout.asks_first(p_registered_at timestamptz) returns boolean
+create table payout.unpaid_cash (
+	merchant_id text collate "C" not null,
+	txid text collate "C" not null,
+	lost_until timestamptz not null,
+	noted_at timestamptz not null default clock_timestamp(),
+	noted_by text not null default payout.caller(),
+	primary key (merchant_id, txid, lost_until)
+);
+comment on table payout.unpaid_cash is 'cashouts of which an operator has said, after a lost tail, that no store has paid them in it';
+comment on column payout.unpaid_cash.lost_until is 'the lost tail: its moment';
+
+create trigger refuse_change before update or delete on payout.unpaid_cash for each row execute function payout.refuse_change();
+create trigger refuse_truncate before truncate on payout.unpaid_cash for each statement execute function payout.refuse_change();
+
+create function payout.may_lack_tail() returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	own uuid := payout.own_installation();
+	last_place bytea;
+	last_timeline_id integer;
+begin
+	select i.place, i.timeline_id into last_place, last_timeline_id
+	from payout.incarnation i where i.installation_id = own and i.ended_at is null
+	union all
+	select i.place, i.timeline_id from payout.installation i
+	where i.installation_id = own and not exists (select from payout.incarnation l where l.installation_id = own);
+	return (last_place, last_timeline_id) is distinct from (payout.place(), payout.timeline())
+		or exists (select from payout.installation i
+				   where not exists (select from payout.known_installation k where k.installation_id = i.installation_id));
+end
+$$;
+comment on function payout.may_lack_tail() is
+'whether this server may lack what was done last, and no worker has noted that yet: the last life was elsewhere, on another timeline or of another creation of the book, or rows came in with a dump';
+
+create function payout.newest_lost_until() returns timestamptz
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-	return exists (select from payout.lost_tail t where t.at >= p_registered_at);
+	if not pg_is_in_recovery() and payout.may_lack_tail() then
+		return 'infinity';
+	end if;
+	return (select max(t.at) from payout.lost_tail t);
+end
+$$;
+comment on function payout.newest_lost_until() is 'work of payout.lost_until, which runs it under the newest snapshot';
+
+create function payout.lost_until() returns timestamptz
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_lost_until';
+comment on function payout.lost_until() is
+'until when a payout must have been registered that may have been sent, or paid by a store, without a record: infinity while no worker has begun since; null where nothing is lost. By what is committed now, however old the caller''s snapshot is';
+
+-- With -infinity: whether any payout is.
+create function payout.asks_first(p_registered_at timestamptz) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+	return coalesce(payout.lost_until() >= p_registered_at, false);
 end
 $$;
 comment on function payout.asks_first(timestamptz) is 'whether a payout (or batch) of this moment may have been sent without a record, and so is asked for first';
 
 -- What a payout may hide that stands as if it had never been sent.
 create function payout.may_lack_record(p payout.payout) returns boolean
-language plpgsql stable
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+	lost timestamptz := payout.lost_until();
 begin
-	return p.kind = 'disbursement' and payout.asks_first(p.registered_at) and not exists (
+	return p.kind = 'disbursement' and coalesce(lost >= p.registered_at, false) and not exists (
 		select from payout.attempt c
 		where c.txid = p.txid and c.merchant_id = p.merchant_id and c.lane = 'check' and c.asked_attempt_id is null and c.answer <> 'unknown'
-		and c.started_at > (select max(t.at) from payout.lost_tail t));
+		and c.started_at > lost);
 end
 $$;
 comment on function payout.may_lack_record(payout.payout) is 'whether a lost tail may have taken the record of a sending of this payout, and the bank has not been asked for it since';
 
--- No store can be asked: what it has paid comes by its confirmation, or by its list.
+-- No store can be asked: what it has paid comes by its confirmation, or by its list. So it goes by the registration: the tail may have
+-- taken the token itself, or that it was issued anew, or a reservation that took the place of the one that stands here.
 create function payout.may_lack_cash(p payout.payout) returns boolean
-language plpgsql stable
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+	lost timestamptz := payout.lost_until();
 begin
-	return p.state = 'token_issued' and exists (
-		select from payout.cashout_token t
-		where t.merchant_id = p.merchant_id and t.txid = p.txid and t.replaced_at is null and payout.asks_first(t.issued_at));
+	return p.kind = 'cashout' and p.final_at is null and coalesce(lost >= p.registered_at, false) and not exists (
+		select from payout.unpaid_cash u where u.merchant_id = p.merchant_id and u.txid = p.txid and u.lost_until >= lost);
 end
 $$;
-comment on function payout.may_lack_cash(payout.payout) is 'whether a lost tail may have taken the record that a store has redeemed the token of this payout';
+comment on function payout.may_lack_cash(payout.payout) is 'whether a lost tail may have taken the record that a store has paid this cashout, and no operator has said that none has';
+
+create function payout.note_unpaid_cash(p payout.payout) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	lost timestamptz := payout.lost_until();
+begin
+	if lost = 'infinity' then
+		raise exception 'no worker has begun since this server, or database, took over'
+			using errcode = 'PY004', hint = 'Wait until the worker has noted the moment: payout.health() says so.';
+	end if;
+	insert into payout.unpaid_cash (merchant_id, txid, lost_until) values (p.merchant_id, p.txid, lost);
+end
+$$;
+comment on function payout.note_unpaid_cash(payout.payout) is 'an operator has made sure that no store has paid a cashout of before the newest lost tail';
+
+-- Asked by the TXID alone, a bank names the sending that it knows, which may be the one that is recorded: then it says nothing of
+-- another one. Where that is denied as well, only a person can find out.
+create function payout.is_denied_as_recorded(p payout.payout) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+	lost timestamptz := payout.lost_until();
+begin
+	return coalesce(lost >= p.registered_at, false)
+		and (select count(*) filter (where s.attempt_id is not null) > 0
+				and bool_and(s.attempt_id is null or coalesce(s.answer in ('failed', 'canceled', 'refunded'), false))
+			 from payout.sendings(p) s)
+		and (select count(*) >= 3 from payout.attempt c
+			 where c.merchant_id = p.merchant_id and c.txid = p.txid and c.lane = 'check' and c.asked_attempt_id is null
+			 and c.outcome = 'unknown' and c.answer = 'unknown' and c.started_at > lost);
+end
+$$;
+comment on function payout.is_denied_as_recorded(payout.payout) is 'whether the bank denies each sending of a payout that is recorded, and three times did not answer for one of which a lost tail may have taken the record';
 
 create function payout.hold_reason(p payout.payout, p_reason text) returns text
-language plpgsql stable
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -143,103 +195,40 @@ begin
 		raise exception 'the payout may have been sent: the server before this one is gone with its last records'
 			using errcode = 'PY004', detail = format('TXID %s; it was not %s.', p.txid, p_state),
 				hint = 'The bank must be asked. One that is registered goes nowhere while it is not approved; once approved, it is asked for before it is sent. One that is scheduled an operator may end by payout.resolve, after asking the bank.';
+	elsif payout.may_lack_cash(p) then
+		raise exception 'a store may have paid the payout: the server before this one is gone with its last records'
+			using errcode = 'PY004', detail = format('TXID %s; it was not %s.', p.txid, p_state),
+				hint = 'An operator asks the stores, or waits for their lists, and then says by payout.resolve with dispatch that none has paid it.';
 	end if;
 end
 $$;
-comment on function payout.refuse_unasked(payout.payout, text) is 'trigger move: raises PY004 where a payout would be rejected or cancelled of which a lost tail may have taken the record of its sending';
+comment on function payout.refuse_unasked(payout.payout, text) is 'raises PY004 where a payout would end, or get a token, of which a lost tail may have taken the record that it was sent or paid; asked by trigger move and wherever a token is issued';
 
-create function payout.has_streamed(timeline_id integer) returns boolean
-language c volatile strict parallel unsafe as 'MODULE_PATHNAME', 'payout_has_streamed';
-comment on function payout.has_streamed(integer) is 'whether this server, since it started, received the end of this timeline, the one before its own, from another server';
-
--- A restore to a point in time always lacks something, whatever was synchronous.
-create function payout.is_promoted_standby(p_timeline_id integer) returns boolean
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-	return payout.has_streamed(p_timeline_id) and not exists (
-		select from unnest('{recovery_target,recovery_target_name,recovery_target_time,recovery_target_xid,recovery_target_lsn}'::text[]) s (name)
-		where current_setting(s.name) <> '');
-end
-$$;
-comment on function payout.is_promoted_standby(integer) is 'whether this server is a standby that streamed this timeline until it was promoted';
-
--- No worker has begun here since the extension was created, and the book is from elsewhere: from another database, or from
--- this one before it was created anew.
-create function payout.is_from_elsewhere() returns boolean
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-	here payout.installation := payout.here();
-begin
-	return (select coalesce((count(*) > 1 or not bool_and(i.is_here)) and (not bool_or(i.is_here and i.begun_at is not null) or bool_or(i.is_here and i.begun_at is null)), false)
-			from (select q.begun_at, (q.system_identifier, q.database_oid) = (here.system_identifier, here.database_oid) as is_here from payout.installation q) i);
-end
-$$;
-comment on function payout.is_from_elsewhere() is 'whether this book was restored from a dump or copied, and no worker has begun here since';
-
--- p_last: the last life, null where there was none.
-create function payout.lacks_tail(p_last payout.incarnation, p_timeline_id integer) returns boolean
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-	last_timeline_id integer := coalesce(p_last.timeline_id, (select i.timeline_id from payout.installation i order by i.installed_at desc limit 1));
-begin
-	return payout.is_from_elsewhere()
-		or (last_timeline_id <> p_timeline_id
-			and not coalesce(p_last.synchronous and payout.is_promoted_standby(last_timeline_id), false));
-end
-$$;
-comment on function payout.lacks_tail(payout.incarnation, integer) is 'whether this server may lack what was done last by the one that the last life of the worker ran on';
-
-create function payout.last_life() returns payout.incarnation
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-	last payout.incarnation;
-begin
-	select * into last from payout.incarnation i order by i.ended_at is null desc, i.started_at desc limit 1;
-	return last;
-end
-$$;
-comment on function payout.last_life() is 'the last life of this database''s worker';
-
-create function payout.begin_lost_tail(p_last payout.incarnation, p_incarnation_id uuid, p_timeline_id integer) returns bigint
+create function payout.begin_lost_tail(p_last payout.incarnation, p_incarnation_id uuid) returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-	here payout.installation := payout.here();
-	lacks boolean := payout.lacks_tail(p_last, p_timeline_id);
+	here_id integer := payout.timeline();
 begin
-	update payout.installation i set begun_at = clock_timestamp()
-	where (i.system_identifier, i.database_oid) = (here.system_identifier, here.database_oid) and i.begun_at is null;
-	if not exists (select from payout.installation i where (i.system_identifier, i.database_oid) = (here.system_identifier, here.database_oid)) then
-		insert into payout.installation (system_identifier, database_oid, timeline_id, begun_at)
-		values (here.system_identifier, here.database_oid, p_timeline_id, clock_timestamp());
-	end if;
-	if not lacks then
-		return null;
-	end if;
+	insert into payout.known_installation (installation_id)
+	select i.installation_id from payout.installation i on conflict do nothing;
 	-- This server's clock may be behind the one of the server before. Attempts have ids in the order of their moments.
 	insert into payout.lost_tail (at, from_timeline_id, to_timeline_id, incarnation_id)
-	values (greatest(clock_timestamp(), p_last.started_at, (select max(p.registered_at) from payout.payout p where p.final_at is null),
+	values (greatest(clock_timestamp(), p_last.started_at, (select max(t.at) from payout.lost_tail t) + interval '1 us',
+				(select max(p.registered_at) from payout.payout p where p.final_at is null),
 				(select max(greatest(b.created_at, b.asked_since)) from payout.batch b where b.due_at is not null),
 				(select max(a.started_at) from payout.channel c,
 					lateral (select q.started_at from payout.attempt q where q.channel_id = c.channel_id order by q.attempt_id desc limit 1) a)),
-			coalesce(p_last.timeline_id, p_timeline_id), p_timeline_id, p_incarnation_id);
+			coalesce(p_last.timeline_id, (select i.timeline_id from payout.installation i order by i.installed_at desc limit 1), here_id), here_id, p_incarnation_id);
 	update payout.hold h set reason = payout.hold_reason(p, h.reason)
 	from payout.payout p
 	where p.merchant_id = h.merchant_id and p.txid = h.txid and p.kind = 'disbursement';
 	return payout.lost_tail_left();
 end
 $$;
-comment on function payout.begin_lost_tail(payout.incarnation, uuid, integer) is
-'worker: where this life begins on a server, or in a database, that may lack what the last one did, notes the moment; the count of payouts it concerns, or null';
+comment on function payout.begin_lost_tail(payout.incarnation, uuid) is
+'worker: this life begins on a server, or in a database, that may lack what the last one did: notes the moment; the count of payouts it concerns';
 
 -- Registered ones are not counted: nobody has ordered them yet.
 create function payout.lost_tail_left() returns bigint

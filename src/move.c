@@ -219,7 +219,7 @@ stop_requests(const Move *move, const char *from, const MoveRule *rule)
 		gate_stop_at_commit(GATE_PAYOUT, payout_row_text(&move->new, TXID));
 }
 
-/* What a merchant would end may have been paid, where a lost tail has taken the record (lost_tail.sql). */
+/* What is to end, by a merchant or by time, may have been paid, where a lost tail has taken the record (lost_tail.sql). */
 static void
 refuse_unasked(const Move *move, const char *to)
 {
@@ -235,7 +235,7 @@ change_state(Move *move, const Policy *policy, const MoveRule *rule)
 	char *to = payout_row_text(&move->new, STATE);
 	HistoryRow row;
 
-	if (strcmp(to, "rejected") == 0 || strcmp(to, "cancelled") == 0)
+	if (strcmp(to, "rejected") == 0 || strcmp(to, "cancelled") == 0 || strcmp(to, "expired") == 0)
 		refuse_unasked(move, to);
 	stop_requests(move, from, rule);
 	stamp(move, FINAL_AT, rule->final);

@@ -63,5 +63,5 @@ select pg_catalog.pg_extension_config_dump('payout.retry_policy', 'where source 
 -- Not kept, because CREATE EXTENSION makes the same rows again, and a kept copy would collide with them: allowed_move,
 -- option_definition, bank_code. Nobody adds to them but a version of the extension.
 --
--- Not kept, because a copy never pays: arming. A restored database must be armed by a person. Nor lost_tail, which speaks of
--- this very server.
+-- Not kept, because a copy never pays: arming. A restored database must be armed by a person. Nor known_installation, lost_tail and
+-- unpaid_cash, which speak of this very server.

@@ -10,12 +10,15 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
 #include "clock.h"
 #include "errors.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "look_up.h"
+#include "lost_tail.h"
 #include "mb/pg_wchar.h"
+#include "plan.h"
 #include "redeem.h"
 #include "row.h"
 #include "utils/builtins.h"
@@ -84,6 +87,33 @@ redeem_reserve(HeapTuple old, PayoutRow *payout, const Reference *reference, Tim
 	(void) write_payout(old, payout);
 }
 
+static bool
+is_reserved(const PayoutRow *payout)
+{
+	return payout_row_is(payout, STATE, "token_reserved") || payout_row_is(payout, STATE, "suspect");
+}
+
+/* Whether a lost tail may have taken the record that a store has paid the payout: see lost_tail.sql. */
+static bool
+may_lack_cash(const TokenId *token)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid types[] = {TEXTOID, TEXTOID};
+	Datum values[] = {token->merchant_id, token->txid};
+	bool isnull;
+	bool may;
+
+	SPI_connect();
+	if (plan_run(&plan,
+				 "select payout.may_lack_cash(p) from payout.payout p"
+				 " where p.merchant_id operator(pg_catalog.=) $1 and p.txid operator(pg_catalog.=) $2",
+				 2, types, values, NULL) != 1)
+		elog(ERROR, "a payout is missing");
+	may = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_finish();
+	return may;
+}
+
 /* Whether what stands under the reference is of this token. */
 static bool
 is_of(const Redemption *redemption, const TokenId *token)
@@ -131,7 +161,22 @@ redeem_confirm(const TokenId *token, const Reference *reference, const char *rea
 		set_holder(payout, reference);
 		old = write_payout(old, payout);
 	}
-	if (payout_row_is(payout, STATE, "token_reserved") || payout_row_is(payout, STATE, "suspect"))
+	else if (is_reserved(payout) && !redeem_is_held(payout, reference))
+	{
+		/* So was that the reservation which stands here was taken back. */
+		set_holder(payout, reference);
+		old = write_payout(old, payout);
+	}
+	else if (payout_row_is(payout, STATE, "paid") && !redeem_is_held(payout, reference) &&
+			 lost_tail_asks_first(DatumGetTimestampTz(payout_row_get(payout, REGISTERED_AT))))
+	{
+		/* Two stores say that they have paid it: one of them in the tail. */
+		payout_row_set_text(payout, STATE, "disputed");
+		payout_row_set_text(payout, REASON,
+							psprintf("%s, and so did store %s", reason, payout_row_text(payout, CVS_CODE)));
+		(void) write_payout(old, payout);
+	}
+	if (is_reserved(payout))
 	{
 		payout_row_set_text(payout, STATE, "paid");
 		payout_row_set_text(payout, REASON, reason);
@@ -169,14 +214,15 @@ redeem_reverse(const TokenId *token, const Reference *reference, const char *rea
 	PayoutRow *payout = &answer->payout;
 	HeapTuple old = redeem_lock(token->merchant_id, token->txid, payout);
 	bool is_own = redeem_is_held(payout, reference);
-	bool is_reserved =
-		payout_row_is(payout, STATE, "token_reserved") || payout_row_is(payout, STATE, "suspect");
+	bool was_reserved = is_reserved(payout);
 	FoundToken found;
 
 	look_up_number(token->merchant_id, token->txid, token->token_no, &found);
-	if (is_own && is_reserved)
+	if (is_own && was_reserved)
 	{
-		payout_row_set_text(payout, STATE, found.valid_until > payout_now() ? "token_issued" : "expired");
+		bool goes_on = found.valid_until > payout_now() || may_lack_cash(token);
+
+		payout_row_set_text(payout, STATE, goes_on ? "token_issued" : "expired");
 		payout_row_set(payout, EXPIRE_DUE_AT, TimestampTzGetDatum(found.valid_until));
 		payout_row_set_null(payout, CVS_CODE);
 		payout_row_set_null(payout, CVS_REFERENCE);
@@ -191,7 +237,7 @@ redeem_reverse(const TokenId *token, const Reference *reference, const char *rea
 	}
 	/* That another store holds the token is nothing to this one. */
 	answer->state =
-		is_own || !is_reserved ? payout_row_get(payout, STATE) : CStringGetTextDatum("token_issued");
+		is_own || !was_reserved ? payout_row_get(payout, STATE) : CStringGetTextDatum("token_issued");
 	answer->at = GetCurrentTimestamp();
 	note(token, found.digest, reference, 3,
 		 (RedemptionValue[]){{"reversed_at", TimestampTzGetDatum(answer->at)},

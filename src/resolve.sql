@@ -87,6 +87,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
 	now_clock timestamptz := payout.clock();
+	is_in_doubt boolean := payout.may_lack_cash(p);
 begin
 	if payout.is_elsewhere(p) then
 		raise exception 'the bank that has the payout does not stand behind its channel any more'
@@ -95,7 +96,9 @@ begin
 		return payout.send_held(p, p_reason);
 	end if;
 	delete from payout.hold h where h.merchant_id = p.merchant_id and h.txid = p.txid;
-	if not found then
+	if is_in_doubt then
+		perform payout.note_unpaid_cash(p);
+	elsif not found then
 		raise exception 'the payout is not set aside'
 			using errcode = 'PY004', detail = format('TXID %s.', p.txid), hint = 'Those that are stand in payout.v_hold and in payout.health().';
 	end if;
@@ -121,7 +124,7 @@ begin
 		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;
 	elsif p.state = 'dispatching' then
 		p := payout.release_batch(p);
-	elsif p.expire_due_at <= now_clock and payout.may_lack_cash(p) then
+	elsif is_in_doubt and p.state = 'token_issued' and p.expire_due_at <= now_clock then
 		-- A person has made sure that no store has paid it.
 		update payout.payout u set state = 'expired', expire_due_at = null
 		where u.merchant_id = p.merchant_id and u.txid = p.txid returning * into p;

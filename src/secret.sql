@@ -237,6 +237,10 @@ as $$
 declare
 	old_digest bytea := payout.old_secret_digest();
 	present record := payout.identity();
+	is_for_old boolean := exists (
+		select from payout.arming a
+		where a.is_armed and (a.system_identifier, a.database_oid, a.secret_digest) = (present.system_identifier, present.database_oid, old_digest)
+		and payout.is_armed_for(a.place, a.timeline_id));
 	home record;
 	part integer;
 	sealed_anew integer := 0;
@@ -244,6 +248,10 @@ begin
 	if old_digest = present.secret_digest then
 		raise exception 'payout.secret_file and payout.secret_file_old have the same content'
 			using errcode = 'PY015', hint = 'Name the new file in payout.secret_file and the one before it in payout.secret_file_old.';
+	elsif is_for_old and not payout.worker_holds_file() then
+		-- A copy that is armed for the old file waits for this lock. With the new file it would wait no more.
+		raise exception 'this database''s worker does not hold the lock on payout.secret_file_old'
+			using errcode = 'PY015', hint = 'Where the worker of a copy holds it, only one of the two may go on. Where none runs here, list the database in payout.databases, or disarm it before the rotation and arm it after.';
 	end if;
 	for home in select * from payout.secret_tables() loop
 		execute format('update payout.%1$I s set sealed = a.anew '
@@ -256,8 +264,8 @@ begin
 		sealed_anew := sealed_anew + part;
 	end loop;
 	-- Armed for the old file is armed for the new one; a copy that was not armed does not become so.
-	update payout.arming a set secret_digest = present.secret_digest, armed_at = now(), armed_by = payout.caller()
-	where (a.system_identifier, a.database_oid, a.secret_digest) = (present.system_identifier, present.database_oid, old_digest);
+	update payout.arming a set secret_digest = present.secret_digest, changed_at = default, changed_by = default
+	where is_for_old and a.is_armed and a.secret_digest = old_digest;
 	perform payout.wake();
 	return sealed_anew;
 end

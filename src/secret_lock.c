@@ -5,10 +5,13 @@
  *	   the file as well, in all processes of one network name space;
  *	 - where the server may write the file, an open-file-description lock on the byte at an offset that stands for system
  *	   identifier and database: it holds for processes that share the file, in containers too. A file system that is shared by
- *	   hosts extends it to them as far as it supports such locks.
+ *	   hosts extends it to them as far as it supports such locks;
+ *	 - an abstract address that is computed of the book, which is the same in all its copies whatever file they use and whichever
+ *	   database they are in: it holds for a dump that was restored beside its original, and never changes by a rotation.
  *
  * While payout.secret_file_old is set, that file is locked as well: a copy of this database that was not rotated is armed for it.
- * What is held is let go only when all that is wanted is held, so that a rotation leaves no gap.
+ * All that is wanted is taken, or nothing of it. What is held is let go by secret_file_unlock() alone, which the worker calls where
+ * the database is not armed: a file that was moved, changed, or is named no more keeps its lock until then.
  */
 #include "postgres.h"
 
@@ -24,9 +27,7 @@
 #include "secret_file.h"
 #include "secret_lock.h"
 #include "settings.h"
-
-/* The present file, the old one, and both of before a change of the settings. */
-#define LOCKS_MAX 4
+#include "utils/memutils.h"
 
 /* What the worker has looked at. */
 typedef struct SeenFile
@@ -37,25 +38,28 @@ typedef struct SeenFile
 	uint8 digest[SECRET_DIGEST_LEN];
 } SeenFile;
 
-/* The lock on what a file says, and the one on the file itself. */
+/* The lock on what a file says, or on the book, whose number is filled up with zeros. */
 typedef struct ContentLock
 {
-	int fd; /* -1: none */
+	int fd;
 	uint8 digest[SECRET_DIGEST_LEN];
 } ContentLock;
 
+/* The lock on a file itself. */
 typedef struct InodeLock
 {
-	int fd; /* -1: none */
+	int fd; /* -1: the server may only read the file */
 	dev_t device;
 	ino_t inode;
 } InodeLock;
 
 static SeenFile seen[2] = {{.is_seen = false}, {.is_seen = false}};
-static ContentLock contents[LOCKS_MAX] = {{.fd = -1}, {.fd = -1}, {.fd = -1}, {.fd = -1}};
-static InodeLock inodes[LOCKS_MAX] = {{.fd = -1}, {.fd = -1}, {.fd = -1}, {.fd = -1}};
-static bool is_ours =
-	false; /* all that was wanted is locked, and the database is armed for the present file */
+static ContentLock *contents = NULL;
+static int content_count = 0;
+static InodeLock *inodes = NULL;
+static int inode_count = 0;
+/* all that was wanted is locked, and the database is armed for the present file */
+static bool is_ours = false;
 
 /* Opens a file and describes the lock that stands for a database. -1: it cannot be opened for that. */
 static int
@@ -71,10 +75,23 @@ open_for_lock(const char *path, uint64 system_identifier, Oid database, struct f
 	return open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
 }
 
-/*
- * The abstract address that stands for a database of a server with this secret. It cannot be computed without the secret. It is
- * bound by one process of a host (of a network name space, to be exact) and goes with it.
- */
+/* The abstract address that a digest stands for. It is bound by one process of a host (of a network name space, to be exact). */
+static void
+name_address(const void *text, size_t length, struct sockaddr_un *address, socklen_t *size)
+{
+	uint8 hash[SECRET_DIGEST_LEN];
+
+	if (EVP_Digest(text, length, hash, NULL, EVP_sha256(), NULL) != 1)
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not digest payout.secret_file")));
+	memset(address, 0, sizeof(*address));
+	address->sun_family = AF_UNIX;
+	strcpy(address->sun_path + 1, "payout/");
+	for (int i = 0; i < 16; i++)
+		snprintf(address->sun_path + 8 + 2 * i, 3, "%02x", hash[i]);
+	*size = offsetof(struct sockaddr_un, sun_path) + 8 + 32;
+}
+
+/* For a database of a server with this secret. It cannot be computed without the secret. */
 static void
 make_address(uint64 system_identifier, Oid database, const uint8 digest[SECRET_DIGEST_LEN],
 			 struct sockaddr_un *address, socklen_t *size)
@@ -86,17 +103,23 @@ make_address(uint64 system_identifier, Oid database, const uint8 digest[SECRET_D
 		uint64 database;
 		uint8 digest[SECRET_DIGEST_LEN];
 	} text = {"payout worker", system_identifier, database, {0}};
-	uint8 hash[SECRET_DIGEST_LEN];
 
 	memcpy(text.digest, digest, SECRET_DIGEST_LEN);
-	if (EVP_Digest(&text, sizeof(text), hash, NULL, EVP_sha256(), NULL) != 1)
-		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not digest payout.secret_file")));
-	memset(address, 0, sizeof(*address));
-	address->sun_family = AF_UNIX;
-	strcpy(address->sun_path + 1, "payout/");
-	for (int i = 0; i < 16; i++)
-		snprintf(address->sun_path + 8 + 2 * i, 3, "%02x", hash[i]);
-	*size = offsetof(struct sockaddr_un, sun_path) + 8 + 32;
+	name_address(&text, sizeof(text), address, size);
+}
+
+/* For a book. It cannot be computed without having read the book. */
+static void
+make_book_address(const uint8 book[UUID_LEN], struct sockaddr_un *address, socklen_t *size)
+{
+	struct
+	{
+		char purpose[24];
+		uint8 book[UUID_LEN];
+	} text = {"payout book", {0}};
+
+	memcpy(text.book, book, UUID_LEN);
+	name_address(&text, sizeof(text), address, size);
 }
 
 static int
@@ -105,8 +128,19 @@ open_socket(void)
 	return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
+static bool
+is_bound(const struct sockaddr_un *address, socklen_t size)
+{
+	int fd = open_socket();
+	bool bound = fd >= 0 && connect(fd, (const struct sockaddr *) address, size) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return bound;
+}
+
 bool
-secret_file_is_locked(uint64 system_identifier, Oid database)
+secret_file_is_locked(uint64 system_identifier, Oid database, const uint8 book[UUID_LEN])
 {
 	uint8 digest[SECRET_DIGEST_LEN];
 	struct sockaddr_un address;
@@ -117,10 +151,9 @@ secret_file_is_locked(uint64 system_identifier, Oid database)
 
 	secret_file_digest(SECRET_PRESENT, digest); /* the checks of the file */
 	make_address(system_identifier, database, digest, &address, &size);
-	fd = open_socket();
-	locked = fd >= 0 && connect(fd, (struct sockaddr *) &address, size) == 0;
-	if (fd >= 0)
-		close(fd);
+	locked = is_bound(&address, size);
+	make_book_address(book, &address, &size);
+	locked = locked || is_bound(&address, size);
 	fd = open_for_lock(secret_file_path(SECRET_PRESENT), system_identifier, database, &lock);
 	if (fd >= 0)
 	{
@@ -176,59 +209,79 @@ secret_file_is_ours(void)
 bool
 secret_file_holds(const uint8 digest[SECRET_DIGEST_LEN])
 {
-	for (int i = 0; i < LOCKS_MAX; i++)
-		if (contents[i].fd >= 0 && memcmp(contents[i].digest, digest, SECRET_DIGEST_LEN) == 0)
+	for (int i = 0; i < content_count; i++)
+		if (memcmp(contents[i].digest, digest, SECRET_DIGEST_LEN) == 0)
 			return true;
 	return false;
 }
 
+/* Lets go what was taken last, down to these counts. */
 static void
-let_go(int *fd)
+let_go_beyond(int contents_kept, int inodes_kept)
 {
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
+	while (content_count > contents_kept)
+		close(contents[--content_count].fd);
+	while (inode_count > inodes_kept)
+		if (inodes[--inode_count].fd >= 0)
+			close(inodes[inode_count].fd);
 }
 
 void
 secret_file_unlock(void)
 {
 	is_ours = false;
-	for (int i = 0; i < LOCKS_MAX; i++)
-	{
-		let_go(&contents[i].fd);
-		let_go(&inodes[i].fd);
-	}
+	let_go_beyond(0, 0);
 }
 
-/* Locks what a file says; true where it is locked already. */
+/* Room for one more at the end of an array. */
+static void *
+make_room(void *array, int count, size_t size)
+{
+	return array == NULL ? MemoryContextAlloc(TopMemoryContext, size) : repalloc(array, (count + 1) * size);
+}
+
+/* Locks what has this address; true where it is locked already. */
+static bool
+lock_address(const uint8 digest[SECRET_DIGEST_LEN], const struct sockaddr_un *address, socklen_t size)
+{
+	int fd;
+
+	if (secret_file_holds(digest))
+		return true;
+	contents = make_room(contents, content_count, sizeof(ContentLock));
+	fd = open_socket();
+	if (fd < 0 || bind(fd, (const struct sockaddr *) address, size) != 0)
+	{
+		if (fd >= 0)
+			close(fd);
+		return false;
+	}
+	contents[content_count].fd = fd;
+	memcpy(contents[content_count].digest, digest, SECRET_DIGEST_LEN);
+	content_count++;
+	return true;
+}
+
 static bool
 lock_content(const SeenFile *file, uint64 system_identifier, Oid database)
 {
 	struct sockaddr_un address;
 	socklen_t size;
 
-	if (secret_file_holds(file->digest))
-		return true;
 	make_address(system_identifier, database, file->digest, &address, &size);
-	for (int i = 0; i < LOCKS_MAX; i++)
-	{
-		if (contents[i].fd >= 0)
-			continue;
-		contents[i].fd = open_socket();
-		memcpy(contents[i].digest, file->digest, SECRET_DIGEST_LEN);
-		if (contents[i].fd >= 0 && bind(contents[i].fd, (struct sockaddr *) &address, size) == 0)
-			return true;
-		let_go(&contents[i].fd);
-		return false;
-	}
-	return false;
+	return lock_address(file->digest, &address, size);
 }
 
 static bool
-is_on(const InodeLock *lock, const SeenFile *file)
+lock_book(const uint8 book[UUID_LEN])
 {
-	return lock->fd >= 0 && lock->device == file->as_read.st_dev && lock->inode == file->as_read.st_ino;
+	uint8 digest[SECRET_DIGEST_LEN] = {0};
+	struct sockaddr_un address;
+	socklen_t size;
+
+	memcpy(digest, book, UUID_LEN);
+	make_book_address(book, &address, &size);
+	return lock_address(digest, &address, size);
 }
 
 /* Locks a file itself. One that the server may only read has no such lock: what it says is locked all the same. */
@@ -236,68 +289,59 @@ static bool
 lock_inode(SecretSource source, uint64 system_identifier, Oid database)
 {
 	const SeenFile *file = &seen[source];
-	InodeLock *room = NULL;
 	struct flock lock;
+	int fd;
 
-	for (int i = 0; i < LOCKS_MAX; i++)
-	{
-		if (is_on(&inodes[i], file))
+	for (int i = 0; i < inode_count; i++)
+		if (inodes[i].device == file->as_read.st_dev && inodes[i].inode == file->as_read.st_ino)
 			return true;
-		if (inodes[i].fd < 0)
-			room = &inodes[i];
-	}
-	if (room == NULL)
+	inodes = make_room(inodes, inode_count, sizeof(InodeLock));
+	fd = open_for_lock(secret_file_path(source), system_identifier, database, &lock);
+	if (fd >= 0 && fcntl(fd, F_OFD_SETLK, &lock) != 0)
+	{
+		close(fd);
 		return false;
-	room->fd = open_for_lock(secret_file_path(source), system_identifier, database, &lock);
-	room->device = file->as_read.st_dev;
-	room->inode = file->as_read.st_ino;
-	if (room->fd < 0 || fcntl(room->fd, F_OFD_SETLK, &lock) == 0)
-		return true;
-	let_go(&room->fd);
-	return false;
+	}
+	inodes[inode_count++] = (InodeLock){fd, file->as_read.st_dev, file->as_read.st_ino};
+	return true;
 }
 
-/* Lets go what stands for neither of the two files any more. */
+/* Files that have no name any more: nobody else can open them, and what they say is locked apart from that. */
 static void
-let_others_go(void)
+let_nameless_go(void)
 {
-	for (int i = 0; i < LOCKS_MAX; i++)
-	{
-		bool is_content_wanted = false;
-		bool is_inode_wanted = false;
+	int kept = 0;
 
-		for (int source = 0; source < (int) lengthof(seen); source++)
-		{
-			if (!seen[source].is_seen)
-				continue;
-			is_content_wanted =
-				is_content_wanted || memcmp(contents[i].digest, seen[source].digest, SECRET_DIGEST_LEN) == 0;
-			is_inode_wanted = is_inode_wanted || is_on(&inodes[i], &seen[source]);
-		}
-		if (!is_content_wanted)
-			let_go(&contents[i].fd);
-		if (!is_inode_wanted)
-			let_go(&inodes[i].fd);
+	for (int i = 0; i < inode_count; i++)
+	{
+		struct stat now;
+
+		if (inodes[i].fd >= 0 && fstat(inodes[i].fd, &now) == 0 && now.st_nlink == 0)
+			close(inodes[i].fd);
+		else
+			inodes[kept++] = inodes[i];
 	}
+	inode_count = kept;
 }
 
 bool
-secret_file_lock(uint64 system_identifier, Oid database, bool is_armed)
+secret_file_lock(uint64 system_identifier, Oid database, const uint8 book[UUID_LEN], bool is_armed)
 {
-	bool has_all = seen[SECRET_PRESENT].is_seen;
+	int contents_before = content_count;
+	int inodes_before;
+	bool has_all;
 
+	let_nameless_go();
+	inodes_before = inode_count;
+	has_all = seen[SECRET_PRESENT].is_seen && lock_book(book);
 	for (int source = 0; source < (int) lengthof(seen) && has_all; source++)
 		if (seen[source].is_seen)
 			has_all = lock_content(&seen[source], system_identifier, database) &&
 					  lock_inode(source, system_identifier, database);
 	if (!has_all)
-	{
-		secret_file_unlock();
-		return false;
-	}
-	let_others_go();
-	is_ours = is_armed;
-	return true;
+		let_go_beyond(contents_before, inodes_before);
+	is_ours = has_all && is_armed;
+	return has_all;
 }
 
 void

@@ -134,9 +134,10 @@ begin
 		order by 1
 	loop
 		select * into p from payout.payout q where q.merchant_id = left(l.txid, 10) and q.txid = l.txid for no key update;
-		continue when not found or p.kind <> 'cashout' or p.amount <> l.amount or not (p.state = 'expired' or payout.may_lack_cash(p))
+		continue when not found or p.kind <> 'cashout' or p.amount <> l.amount or not (p.state = 'expired' or payout.asks_first(p.registered_at))
 			or exists (select from payout.redemption r where r.cvs_code = c.cvs_code and r.cvs_reference = l.reference);
-		select * into strict t from payout.cashout_token q where q.merchant_id = p.merchant_id and q.txid = p.txid and q.replaced_at is null;
+		select * into t from payout.cashout_token q where q.merchant_id = p.merchant_id and q.txid = p.txid and q.replaced_at is null;
+		continue when not found;	-- its token was issued in the tail: an operator has it issued anew, and imports the list again
 		was := p.state;
 		now_is := payout.confirm_payout(p.merchant_id, p.txid, t.token_no, c.cvs_code, l.reference, format('the store''s list of %s', p_day));
 		return next row(case now_is when 'paid' then 'settled' else 'disputed' end,

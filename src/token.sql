@@ -79,7 +79,7 @@ declare
 	old_digest bytea;
 	next_no integer;
 begin
-	perform payout.require_armed();
+	perform payout.require_armed(), payout.refuse_unasked(p, 'given a token');
 	update payout.cashout_token t set replaced_at = clock_timestamp()
 	where t.merchant_id = p.merchant_id and t.txid = p.txid and t.replaced_at is null;
 	select coalesce(max(t.token_no), 0) + 1 into next_no from payout.cashout_token t

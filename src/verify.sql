@@ -550,6 +550,9 @@ begin atomic
 	left join payout.payout p on p.merchant_id = r.merchant_id and p.txid = r.txid
 	where num_nonnulls(r.confirmed_at, r.reversed_at) = 0
 	and (p.cvs_code, p.cvs_reference) is distinct from (r.cvs_code, r.cvs_reference)
+	-- that the store took it back, and another one paid, may have been in a lost tail
+	and not (coalesce(p.state in ('paid', 'disputed') and p.cvs_code is not null, false)
+			 and exists (select from payout.lost_tail t where t.at >= p.registered_at))
 	union all
 	select 'redemption_confirmed', r.merchant_id, r.txid, format('store %s confirmed under %s, the payout is %s', r.cvs_code, r.cvs_reference, coalesce(p.state, 'not there'))
 	from payout.redemption r

@@ -13,7 +13,7 @@ begin atomic
 		  union all select 'cvs', payout.admin_values(s) from payout.cvs s
 		  union all select 'access_grant', payout.admin_values(g) from payout.access_grant g
 		  union all select 'retry_policy', payout.admin_values(p) from payout.retry_policy p where p.source = 'operator'
-		  union all select 'arming', payout.admin_values(a) from payout.arming a
+		  union all select 'arming', payout.admin_values(a) from payout.arming a where a.is_armed
 		  union all select 'channel_secret', payout.admin_values(s) from payout.channel_secret s
 		  union all select 'merchant_secret', payout.admin_values(s) from payout.merchant_secret s
 		  union all select 'cvs_secret', payout.admin_values(s) from payout.cvs_secret s) r on r.relation = t.relation;

@@ -10,7 +10,7 @@
  *	 - No transaction, snapshot or lock on a row is held while anything is waited for outside the database.
  *	 - Nothing is sent before the transaction that claimed it has committed durably (synchronous_commit at least on, and
  *	   no cancel but a lock timeout is heeded: a cancelled wait for a standby would count as a commit).
- *	 - Two workers never turn for one database: an advisory lock in it, and locks on payout.secret_file against copies.
+ *	 - Two workers never turn for one database: an advisory lock in it, and locks on payout.secret_file and the book against copies.
  *	 - What was stopped does not leave: each request passes the gate last (gate.h), wherever it has waited.
  *	 - A row that fails alone is set aside; it never stops its lane. A row that is merely locked is tried again.
  */
@@ -29,6 +29,7 @@
 #include "lost_tail.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "place.h"
 #include "plan.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
@@ -43,6 +44,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timeout.h"
+#include "utils/uuid.h"
 #include "wakeup.h"
 #include "worker.h"
 #include "worker_session.h"
@@ -78,19 +80,31 @@ tell_lock(bool holds)
 	told = holds;
 }
 
-/* The locks that keep copies of this database on this host apart; asked for each turn, as the file may be another one. */
+/*
+ * The locks that keep copies of this database on this host apart; asked for each turn, as the file may be another one. What is held is
+ * kept when not all can be had.
+ */
 static bool
-take_file_lock(bool is_armed)
+take_locks(bool for_present)
 {
+	static SPIPlanPtr plan = NULL;
+	static pg_uuid_t book;
 	static bool told = false;
-	bool holds = secret_file_lock(GetSystemIdentifier(), MyDatabaseId, is_armed);
+	bool isnull;
+	bool holds;
 
-	tell_lock(holds);
+	if (!incarnation_begun) /* after that it is another book only where this life does not hold */
+	{
+		if (plan_run(&plan, "select payout.first_installation()", 0, NULL, NULL, NULL) != 1)
+			elog(ERROR, "could not look for the book");
+		book = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	}
+	holds = secret_file_lock(GetSystemIdentifier(), MyDatabaseId, book.data, for_present);
 	if (!holds && !told)
 		ereport(
 			LOG,
 			(errmsg("payout sends nothing here: another process holds payout.secret_file, or a copy of it, "
-					"for this database"),
+					"for this database, or its book"),
 			 errhint("A copy of this database runs on this host; only one of them may send.")));
 	told = !holds;
 	return holds;
@@ -118,58 +132,68 @@ bury_orphans(void)
 	return DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
 
-/* The digest of the secret file for which payout.arming names this server and this database. False: it names neither. */
+/* A column of the row that was read. */
+static Datum
+column_of(int number)
+{
+	bool isnull;
+
+	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, number, &isnull);
+}
+
+static bool
+equals(Datum stored, const uint8 *bytes, size_t length)
+{
+	bytea *value = DatumGetByteaPP(stored);
+
+	return VARSIZE_ANY_EXHDR(value) == length && memcmp(VARDATA_ANY(value), bytes, length) == 0;
+}
+
+/*
+ * The digest of the secret file for which this database is armed. False: it is not, or what was armed is another one. As
+ * payout.is_armed_for() says, a later timeline is that of a standby that took over.
+ */
 static bool
 read_arming(uint8 digest[SECRET_DIGEST_LEN])
 {
 	static SPIPlanPtr plan = NULL;
-	TupleDesc desc;
-	HeapTuple row;
-	bytea *armed;
-	bool isnull;
+	uint8 place[PLACE_DIGEST_LEN];
 
-	if (plan_run(&plan, "select system_identifier, database_oid, secret_digest from payout.arming", 0, NULL,
-				 NULL, NULL) != 1)
+	if (plan_run(&plan,
+				 "select system_identifier, database_oid, place, timeline_id, secret_digest "
+				 "from payout.arming where is_armed",
+				 0, NULL, NULL, NULL) != 1)
 		return false;
-	row = SPI_tuptable->vals[0];
-	desc = SPI_tuptable->tupdesc;
-	armed = DatumGetByteaPP(SPI_getbinval(row, desc, 3, &isnull));
-	if (DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull)) != (int64) GetSystemIdentifier() ||
-		DatumGetObjectId(SPI_getbinval(row, desc, 2, &isnull)) != MyDatabaseId ||
-		VARSIZE_ANY_EXHDR(armed) != SECRET_DIGEST_LEN)
+	place_digest(place);
+	if (DatumGetInt64(column_of(1)) != (int64) GetSystemIdentifier() ||
+		DatumGetObjectId(column_of(2)) != MyDatabaseId ||
+		(!equals(column_of(3), place, PLACE_DIGEST_LEN) &&
+		 DatumGetInt32(column_of(4)) == (int32) GetWALInsertionTimeLine()) ||
+		VARSIZE_ANY_EXHDR(DatumGetByteaPP(column_of(5))) != SECRET_DIGEST_LEN)
 		return false;
-	memcpy(digest, VARDATA_ANY(armed), SECRET_DIGEST_LEN);
+	memcpy(digest, VARDATA_ANY(DatumGetByteaPP(column_of(5))), SECRET_DIGEST_LEN);
 	return true;
 }
 
 /*
- * The extension may have been dropped and created anew under this worker: then no row tells of its life, and a server that takes
- * over would not ask. Looked at when arming, a channel or a merchant has changed.
+ * The extension may have been created anew under this worker, or a dump restored into it: what the worker knows of its life is of
+ * another book then. Another worker begins, and notes what may be lost.
  */
 static void
 exit_without_life(void)
 {
-	static SPIPlanPtr plan = NULL;
-	static uint64 looked_after = UINT64_MAX;
-	Oid types[] = {UUIDOID};
-	Datum values[] = {UUIDPGetDatum(&turn_incarnation_id)};
-
-	if (looked_after == gate_configuration_seen())
+	if (lost_tail_life_holds(&turn_incarnation_id))
 		return;
-	if (plan_run(&plan, "select from payout.incarnation where incarnation_id = $1", 1, types, values, NULL) !=
-		1)
-	{
-		ereport(LOG, (errmsg("payout worker ends: the extension was created anew")));
-		proc_exit(0);
-	}
-	looked_after = gate_configuration_seen();
+	ereport(LOG,
+			(errmsg("payout worker ends: the extension was created anew, or rows of another book came in")));
+	proc_exit(0);
 }
 
 /*
  * Armed for the present secret file, and no copy of this database on this host has the locks.
  *
  * In a rotation the database is armed for the old file until payout.rotate_secret_key(): nothing is sent, but the locks are kept,
- * or a copy would take them. A database that is not armed leaves them to its copies.
+ * or a copy would take them. Only who is not armed leaves them to its copies: a file that cannot be read, or is no secret, does not.
  */
 static bool
 may_send_now(void)
@@ -177,26 +201,25 @@ may_send_now(void)
 	uint8 armed[SECRET_DIGEST_LEN];
 	uint8 present[SECRET_DIGEST_LEN];
 	uint8 old[SECRET_DIGEST_LEN];
-	bool is_armed;
 	bool for_present;
 	bool for_old;
+	bool may_send;
 
 	if (incarnation_begun)
 		exit_without_life();
-	is_armed = read_arming(armed);
-	for_present = secret_file_look(SECRET_PRESENT, present) && is_armed &&
-				  memcmp(armed, present, SECRET_DIGEST_LEN) == 0;
-	for_old = secret_file_look(SECRET_OLD, old) && is_armed && memcmp(armed, old, SECRET_DIGEST_LEN) == 0;
-	if (for_present || for_old)
-		return take_file_lock(for_present) && for_present;
-	if (is_armed && secret_file_holds(armed))
+	if (!read_arming(armed))
 	{
-		secret_file_keep();
+		secret_file_unlock();
+		tell_lock(false);
 		return false;
 	}
-	secret_file_unlock();
-	tell_lock(false);
-	return false;
+	for_present = secret_file_look(SECRET_PRESENT, present) && memcmp(armed, present, SECRET_DIGEST_LEN) == 0;
+	for_old = secret_file_look(SECRET_OLD, old) && memcmp(armed, old, SECRET_DIGEST_LEN) == 0;
+	may_send = (for_present || for_old) && take_locks(for_present) && for_present;
+	if (!may_send)
+		secret_file_keep();
+	tell_lock(may_send || (!for_present && secret_file_holds(armed)));
+	return may_send;
 }
 
 /*
@@ -214,8 +237,6 @@ may_turn(MemoryContext context)
 		armed = may_send_now();
 		if (armed && !incarnation_begun)
 			begin_incarnation();
-		if (armed)
-			lost_tail_tell(&turn_incarnation_id);
 		if (armed && (!incarnation_begun || orphans_left > 0))
 			orphans_left = bury_orphans();
 		if (armed)
@@ -228,8 +249,8 @@ may_turn(MemoryContext context)
 		turn_commit();
 		if (armed && !incarnation_begun)
 			crash_point("begin_after_commit");
-		if (armed)
-			lost_tail_told();
+		if (armed && !incarnation_begun)
+			lost_tail_begun();
 		incarnation_begun = incarnation_begun || armed;
 	}
 	PG_CATCH();
@@ -314,7 +335,7 @@ static void
 turn(MemoryContext context)
 {
 	dlist_head claimed = DLIST_STATIC_INIT(claimed);
-	bool usual = incarnation_begun && orphans_left == 0 && record_again_ms == 0 && lost_tail_is_told();
+	bool usual = incarnation_begun && orphans_left == 0 && record_again_ms == 0;
 	bool may_send = false;
 	dlist_iter iter;
 

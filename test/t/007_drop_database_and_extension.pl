@@ -49,13 +49,19 @@ $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('secon
 list_databases('app, "second"');
 $node->safe_psql('second', 'select payout.arm()');
 $t->wait_for('two workers', sub { workers() eq 'app second' });
+my $first = $t->pay;
+$t->wait_state($first, 'paid');
+# Both are the same book: one of them sends at a time.
+is($node->safe_psql('second', "select status from payout.health() where check_name = 'armed'"), 'critical', 'a dump waits while its original is armed');
+$t->sql('select payout.disarm()');
+$t->wait_for('its worker begins', sub { $node->safe_psql('second', 'select payout.wake()'); $node->safe_psql('second', 'select count(*) from payout.lost_tail') == 1 });
 my $second = $node->safe_psql('second', "select txid from payout.register('MERCHANT02', 'SECOND', 7000, 'CENA', '8800000002', 'Budi Santoso')");
 $node->safe_psql('second', "select payout.approve('MERCHANT02', '$second')");
-my $first = $t->pay;
-$t->wait_for('the second database pays', sub { $node->safe_psql('second', "select state from payout.payout where txid = '$second'") eq 'paid' });
-$t->wait_state($first, 'paid');
+$t->wait_for('the second database pays', sub { $node->safe_psql('second', 'select payout.wake()'); $node->safe_psql('second', "select state from payout.payout where txid = '$second'") eq 'paid' });
 is($t->times_paid($_), 1, 'paid once') for $first, $second;
 is($node->safe_psql('second', 'select * from payout.verify()'), '', 'the second database is sound');
+$node->safe_psql('second', 'select payout.disarm()');
+$t->sql('select payout.arm()');
 
 # Taken off the list, a database loses its worker and can be dropped without force.
 list_databases('app');

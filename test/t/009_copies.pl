@@ -36,7 +36,7 @@ sub contents
 {
 	my ($server, $database) = @_;
 	my $tables = $server->safe_psql($database, "select string_agg(relname, ' ' order by relname) from pg_class
-		where relnamespace = 'payout'::regnamespace and relkind = 'r' and relname not in ('arming', 'chain_mark', 'installation')");
+		where relnamespace = 'payout'::regnamespace and relkind = 'r' and relname not in ('arming', 'chain_mark', 'installation', 'known_installation')");
 	return join "\n", map { "$_ " . $server->safe_psql($database, "select count(*), md5(string_agg(r::text, '/' order by r::text)) from payout.$_ r") }
 		split ' ', $tables;
 }
@@ -98,13 +98,14 @@ $node->safe_psql('second', 'select payout.disarm()');
 $node->safe_psql('copy', 'select payout.disarm()');
 $t->sql('select payout.arm()');
 
-# A physical clone with the same secret file: same identity, and the lock keeps its worker out.
+# A physical clone with the same secret file: it is in another place, so not armed; armed, the lock keeps its worker out.
 $node->safe_psql('postgres', "alter system set payout.databases = 'app'; select pg_reload_conf()");
 $node->backup('clone');
 my $clone = PostgreSQL::Test::Cluster->new('clone');
 $clone->init_from_backup($node, 'clone');
 $clone->start;
-is($clone->safe_psql('app', 'select payout.is_armed()'), 't', 'a clone with the secret file counts as armed');
+is($clone->safe_psql('app', 'select payout.is_armed()'), 'f', 'a clone with the secret file is in another place, and not armed');
+$clone->safe_psql('app', 'select payout.arm()');
 my $sent = $t->requests('any');
 $clone->safe_psql('app', "select payout.approve('MERCHANT02', txid) from payout.register('MERCHANT02', 'CLONE', 5000, 'CENA', '8800000009', 'Budi Santoso')");
 $t->wait_for('its worker says why it does not turn', sub { PostgreSQL::Test::Utils::slurp_file($clone->logfile) =~ /another process holds payout\.secret_file/ });

@@ -196,7 +196,7 @@ $node->backup('clone');
 my $clone = PostgreSQL::Test::Cluster->new('clone');
 $clone->init_from_backup($node, 'clone');
 $clone->start;
-is($clone->safe_psql('app', 'select payout.is_armed()'), 't', 'a clone has the same file');
+is($clone->safe_psql('app', 'select payout.arm(), payout.is_armed()'), '|t', 'a clone has the same file, and is armed');
 $t->wait_for('and is kept out by the lock on it', sub { PayoutTest::slurp($clone->logfile) =~ /another process holds payout\.secret_file/ });
 is($clone->safe_psql('app', "select detail ~ 'copy' from payout.health() where check_name = 'armed'"), 't', 'as its health() says');
 is(health('armed'), 'ok', 'the original goes on');
