@@ -85,6 +85,7 @@ C_FILES = \
 	lane \
 	columns \
 	place \
+	book \
 	plan \
 	validate \
 	dispatch \

@@ -6,6 +6,7 @@
 #include "access/htup_details.h"
 #include "access/xlog.h"
 #include "arming.h"
+#include "book.h"
 #include "compat.h"
 #include "errors.h"
 #include "fmgr.h"
@@ -13,7 +14,6 @@
 #include "miscadmin.h"
 #include "peek.h"
 #include "place.h"
-#include "plan.h"
 #include "secret_lock.h"
 #include "utils/uuid.h"
 #include "wakeup.h"
@@ -113,23 +113,16 @@ is_armed(void)
 		   is_in_place(&row);
 }
 
-/* Whether another worker than ours has the locks that ours should have. */
+/* Whether another worker than ours has the locks that ours should have: as payout.is_held_elsewhere(). */
 static bool
 is_held_elsewhere(void)
 {
-	static SPIPlanPtr plan = NULL;
-	bool isnull;
-	bool is_held;
+	Book book;
 
 	if (wakeup_file_is_ours())
 		return false;
-	SPI_connect();
-	plan_prepare(&plan, "select payout.is_held_elsewhere()", 0, NULL);
-	if (SPI_execute_plan(plan, NULL, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
-		elog(ERROR, "could not look for a copy of this database");
-	is_held = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	SPI_finish();
-	return is_held;
+	book_read(&book);
+	return secret_file_is_locked(GetSystemIdentifier(), MyDatabaseId, book.first.data);
 }
 
 void

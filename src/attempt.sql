@@ -12,6 +12,8 @@ create table payout.incarnation (
 	place bytea not null default payout.place(),
 	timeline_id integer not null default payout.timeline()
 );
+create index incarnation_of on payout.incarnation (installation_id);
+create index incarnation_alive on payout.incarnation (installation_id) where ended_at is null;
 comment on table payout.incarnation is 'each life of this database''s worker';
 comment on column payout.incarnation.ended_at is 'when the next life found it gone';
 comment on column payout.incarnation.installation_id is 'the creation of the extension that it is a life of: one that came with a dump is of another';

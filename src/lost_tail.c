@@ -8,11 +8,13 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "book.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "lost_tail.h"
 #include "miscadmin.h"
+#include "peek.h"
 #include "plan.h"
 #include "turn.h"
 #include "utils/snapmgr.h"
@@ -35,25 +37,35 @@ static bool is_alive = false;
 static Moment lived;
 static Moment begun;
 
+static void
+take_later(HeapTuple tuple, TupleDesc desc, void *argument)
+{
+	Moment *until = argument;
+	PeekRow row = {.tuple = tuple, .desc = desc};
+	bool isnull;
+	TimestampTz at = DatumGetTimestampTz(peek_column(&row, "at", &isnull));
+
+	if (until->is_null || at > until->at)
+		*until = (Moment){.is_null = false, .at = at};
+}
+
 /*
- * What lost_until() says where no life is known: see lost_tail.sql. Under the newest snapshot, as foreign keys are checked: a session whose own snapshot is older than
- * the take-over must not end what may have been paid.
+ * What lost_until() says where no life is known: see lost_tail.sql. By what is committed now: a session whose own snapshot is older
+ * than the take-over must not end what may have been paid.
  */
 static Moment
 read_lost_until(void)
 {
-	static SPIPlanPtr plan = NULL;
-	Moment until;
+	Moment until = {.is_null = true};
+	Book book;
 
-	SPI_connect();
-	plan_prepare(&plan, "select payout.newest_lost_until()", 0, NULL);
-	if (SPI_execute_snapshot(plan, NULL, NULL, GetLatestSnapshot(), InvalidSnapshot, true, false, 1) !=
-			SPI_OK_SELECT ||
-		SPI_processed != 1)
-		elog(ERROR, "could not look for a lost tail");
-	until.at =
-		DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &until.is_null));
-	SPI_finish();
+	if (!RecoveryInProgress())
+	{
+		book_read(&book);
+		if (book.lacks_tail)
+			return (Moment){.is_null = false, .at = DT_NOEND};
+	}
+	peek_each("lost_tail", "lost_tail_at_key", 0, NULL, take_later, &until);
 	return until;
 }
 

@@ -36,39 +36,9 @@ create trigger refuse_change before update or delete on payout.unpaid_cash for e
 create trigger refuse_truncate before truncate on payout.unpaid_cash for each statement execute function payout.refuse_change();
 
 create function payout.may_lack_tail() returns boolean
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-	own uuid := payout.own_installation();
-	last_place bytea;
-	last_timeline_id integer;
-begin
-	select i.place, i.timeline_id into last_place, last_timeline_id
-	from payout.incarnation i where i.installation_id = own and i.ended_at is null
-	union all
-	select i.place, i.timeline_id from payout.installation i
-	where i.installation_id = own and not exists (select from payout.incarnation l where l.installation_id = own);
-	return (last_place, last_timeline_id) is distinct from (payout.place(), payout.timeline())
-		or exists (select from payout.installation i
-				   where not exists (select from payout.known_installation k where k.installation_id = i.installation_id));
-end
-$$;
+language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_may_lack_tail';
 comment on function payout.may_lack_tail() is
 'whether this server may lack what was done last, and no worker has noted that yet: the last life was elsewhere, on another timeline or of another creation of the book, or rows came in with a dump';
-
-create function payout.newest_lost_until() returns timestamptz
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-	if not pg_is_in_recovery() and payout.may_lack_tail() then
-		return 'infinity';
-	end if;
-	return (select max(t.at) from payout.lost_tail t);
-end
-$$;
-comment on function payout.newest_lost_until() is 'work of payout.lost_until, which runs it under the newest snapshot';
 
 create function payout.lost_until() returns timestamptz
 language c volatile parallel unsafe as 'MODULE_PATHNAME', 'payout_lost_until';

@@ -90,6 +90,12 @@ peek_true_key(ScanKey key, int column)
 }
 
 void
+peek_uuid_key(ScanKey key, int column, const pg_uuid_t *id)
+{
+	equal_key(key, column, F_UUID_EQ, UUIDPGetDatum(id));
+}
+
+void
 peek_role_key(ScanKey key, int column, Oid role)
 {
 	equal_key(key, column, F_OIDEQ, ObjectIdGetDatum(role));

@@ -8,6 +8,7 @@
 #include "access/htup.h"
 #include "access/skey.h"
 #include "access/tupdesc.h"
+#include "utils/uuid.h"
 
 typedef struct PeekRow
 {
@@ -22,6 +23,7 @@ extern void peek_text_key(ScanKey key, int column, Datum text);
 extern void peek_bytes_key(ScanKey key, int column, Datum bytes);
 extern void peek_integer_key(ScanKey key, int column, int32 number);
 extern void peek_true_key(ScanKey key, int column);
+extern void peek_uuid_key(ScanKey key, int column, const pg_uuid_t *id);
 extern void peek_role_key(ScanKey key, int column, Oid role);
 /* The moments from this one on. */
 extern void peek_from_key(ScanKey key, int column, TimestampTz at);
