@@ -211,7 +211,7 @@ sub replication
 	$node->safe_psql('postgres', 'create database subscriber');
 	sql('create extension payout', 'subscriber');
 	# What the extension ships would be there twice.
-	sql('truncate payout.bank_code, payout.option_definition, payout.retry_policy, payout.allowed_move cascade', 'subscriber');
+	sql('truncate payout.bank_code, payout.option_definition, payout.retry_policy, payout.allowed_move, payout.arming, payout.known_installation cascade', 'subscriber');
 	sql('create publication everything for tables in schema payout');
 	sql("select pg_create_logical_replication_slot('subscriber', 'pgoutput')");
 	sql("create subscription subscriber connection '" . $node->connstr . " dbname=app' publication everything with (create_slot = false)", 'subscriber');
