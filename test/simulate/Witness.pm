@@ -70,7 +70,7 @@ sub read_server
 	$self->{funds}{"$_->[0] $_->[1] $_->[2]"} = $_->[3] + 0
 		for $self->{server}->("select kind, merchant_id, reference_no, amount from payout.transfer where reference_no is not null");
 	$self->{redemption}{"$_->[0] $_->[1]"} = { txid => $_->[2], confirm => $_->[3], reverse => $_->[4] }
-		for $self->{server}->("select cvs_code, cvs_reference, txid, coalesce(confirm_state, ''), coalesce(reverse_state, '') from payout.redemption");
+		for $self->{server}->("select cvs_code, cvs_reference, coalesce(txid, ''), coalesce(confirm_state, ''), coalesce(reverse_state, '') from payout.redemption");
 	$self->{external}{ $_->[0] } = 1 for $self->{server}->('select external_id from payout.attempt');
 }
 
@@ -179,7 +179,9 @@ sub told_redemption
 	my ($self, $told) = @_;
 	my $r = $self->{redemption}{"$told->{cvs} $told->{cvs_reference}"};
 	if (!$r) { $self->count('lost', "$told->{op} at $told->{cvs}, $told->{cvs_reference}"); return }
-	if (defined $told->{txid} && $r->{txid} ne $told->{txid}) { $self->count('told_wrong', "$told->{cvs_reference} is of $told->{txid}, it is of $r->{txid}"); return }
+	# A reversal that comes before its validation is remembered without a payout.
+	my $is_early = $told->{op} eq 'reverse' && $r->{txid} eq '';
+	if (defined $told->{txid} && !$is_early && $r->{txid} ne $told->{txid}) { $self->count('told_wrong', "$told->{cvs_reference} is of $told->{txid}, it is of $r->{txid}"); return }
 	return if $told->{op} eq 'validate';
 	$self->count('told_wrong', "$told->{op} $told->{cvs_reference} was answered $told->{state}, the book says $r->{$told->{op}}") if $r->{ $told->{op} } ne $told->{state};
 	$self->{cash}{ $r->{txid} }{"$told->{cvs} $told->{cvs_reference}"} = 1 if $told->{op} eq 'confirm' && $told->{state} eq 'paid';
