@@ -9,7 +9,6 @@
 
 #include "access/htup_details.h"
 #include "caller.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -20,7 +19,6 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
-#include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(payout_record_change);
 
@@ -97,19 +95,6 @@ note_change(const TriggerData *trigger, Change *change)
 	SPI_finish();
 }
 
-static Oid
-owner_of(Oid function)
-{
-	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	Oid owner;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for function %u", function);
-	owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
 /*
  * Trigger after each row that is inserted, updated or deleted, and before a table is truncated. Rows that a restore brings,
  * which is recognised as in hand.c, come with their events.
@@ -132,7 +117,7 @@ payout_record_change(PG_FUNCTION_ARGS)
 	else
 		add_value(&change, TEXTOID, CStringGetTextDatum(GetUserNameFromId(GetSessionUserId(), false)), false);
 	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(owner_of(fcinfo->flinfo->fn_oid), security | SECURITY_LOCAL_USERID_CHANGE);
+	SetUserIdAndSecContext(caller_owner_of(fcinfo->flinfo->fn_oid), security | SECURITY_LOCAL_USERID_CHANGE);
 	PG_TRY();
 	{
 		note_change(trigger, &change);

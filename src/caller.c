@@ -61,8 +61,8 @@ answering_role(void)
 }
 
 /* The extension's owner owns its functions as well, and a function is found in a cache. */
-static Oid
-owner_of(Oid function)
+Oid
+caller_owner_of(Oid function)
 {
 	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	Oid owner;
@@ -92,7 +92,7 @@ caller_is_granted(Oid role, int kinds, const char *scope)
 static bool
 may_act(Oid role, Oid function, int kinds, const char *scope)
 {
-	return superuser_arg(role) || has_privs_of_role(role, owner_of(function)) ||
+	return superuser_arg(role) || has_privs_of_role(role, caller_owner_of(function)) ||
 		   caller_is_granted(role, kinds, scope);
 }
 
@@ -145,7 +145,7 @@ caller_enter(int kinds, const char *scope, Oid function, CallerState *saved)
 	saved->outer_caller = current_caller;
 	GetUserIdAndSecContext(&saved->user, &saved->security);
 	enter_settings(saved);
-	SetUserIdAndSecContext(owner_of(function), saved->security | SECURITY_LOCAL_USERID_CHANGE);
+	SetUserIdAndSecContext(caller_owner_of(function), saved->security | SECURITY_LOCAL_USERID_CHANGE);
 	current_caller = role;
 }
 

@@ -34,6 +34,9 @@ extern bool caller_is_granted(Oid role, int kinds, const char *scope);
 extern void caller_enter(int kinds, const char *scope, Oid function, CallerState *saved);
 extern void caller_leave(const CallerState *saved);
 
+/* The owner of a function of ours, which is the extension's. */
+extern Oid caller_owner_of(Oid function);
+
 /* The role that answers for what is happening now; history rows and transfers name it. palloc'ed. */
 extern char *caller_name(void);
 

@@ -26,7 +26,6 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
-#include "utils/typcache.h"
 
 PG_FUNCTION_INFO_V1(payout_new_salt);
 PG_FUNCTION_INFO_V1(payout_content_digest);
@@ -165,18 +164,12 @@ payout_new_salt(PG_FUNCTION_ARGS)
 Datum
 payout_content_digest(PG_FUNCTION_ARGS)
 {
-	HeapTupleHeader header = PG_GETARG_HEAPTUPLEHEADER(0);
-	TupleDesc desc =
-		lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header), HeapTupleHeaderGetTypMod(header));
-	HeapTupleData tuple = {
-		.t_len = HeapTupleHeaderGetDatumLength(header), .t_tableOid = InvalidOid, .t_data = header};
 	PayoutRow row;
 	bytea *digest;
 
-	ItemPointerSetInvalid(&tuple.t_self);
-	payout_row_read(&row, desc, &tuple);
+	payout_row_read_value(&row, PG_GETARG_DATUM(0));
 	digest = content_digest(&row);
-	ReleaseTupleDesc(desc);
+	ReleaseTupleDesc(row.desc);
 	if (digest == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_BYTEA_P(digest);

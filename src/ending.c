@@ -17,7 +17,6 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "row.h"
-#include "utils/typcache.h"
 
 PG_FUNCTION_INFO_V1(payout_ending_digest);
 
@@ -124,18 +123,12 @@ ending_may_follow(const PayoutRow *old, const PayoutRow *new)
 Datum
 payout_ending_digest(PG_FUNCTION_ARGS)
 {
-	HeapTupleHeader header = PG_GETARG_HEAPTUPLEHEADER(0);
-	TupleDesc desc =
-		lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header), HeapTupleHeaderGetTypMod(header));
-	HeapTupleData tuple = {
-		.t_len = HeapTupleHeaderGetDatumLength(header), .t_tableOid = InvalidOid, .t_data = header};
 	PayoutRow row;
 	bytea *digest;
 
-	ItemPointerSetInvalid(&tuple.t_self);
-	payout_row_read(&row, desc, &tuple);
+	payout_row_read_value(&row, PG_GETARG_DATUM(0));
 	digest = ending_digest(&row);
-	ReleaseTupleDesc(desc);
+	ReleaseTupleDesc(row.desc);
 	if (digest == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_BYTEA_P(digest);

@@ -29,7 +29,6 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
-#include "utils/typcache.h"
 
 PG_FUNCTION_INFO_V1(payout_entry);
 PG_FUNCTION_INFO_V1(payout_may_call);
@@ -175,18 +174,12 @@ make_cache(FunctionCallInfo fcinfo)
 static Datum
 answer_payout(Datum value)
 {
-	HeapTupleHeader header = DatumGetHeapTupleHeader(value);
-	TupleDesc desc =
-		lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header), HeapTupleHeaderGetTypMod(header));
-	HeapTupleData tuple = {
-		.t_len = HeapTupleHeaderGetDatumLength(header), .t_tableOid = InvalidOid, .t_data = header};
 	PayoutRow row;
 	Datum answer;
 
-	ItemPointerSetInvalid(&tuple.t_self);
-	payout_row_read(&row, desc, &tuple);
+	payout_row_read_value(&row, value);
 	answer = payout_row_answer(&row);
-	ReleaseTupleDesc(desc);
+	ReleaseTupleDesc(row.desc);
 	return answer;
 }
 

@@ -12,6 +12,7 @@
 #include "payout_row.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/typcache.h"
 
 static const char *const column_names[PAYOUT_COLUMN_COUNT] = {"merchant_id",
 															  "txid",
@@ -95,6 +96,19 @@ payout_row_read(PayoutRow *row, TupleDesc desc, HeapTuple tuple)
 {
 	payout_row_init(row, desc);
 	heap_deform_tuple(tuple, desc, row->values, row->nulls);
+}
+
+void
+payout_row_read_value(PayoutRow *row, Datum value)
+{
+	HeapTupleHeader header = DatumGetHeapTupleHeader(value);
+	TupleDesc desc =
+		lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header), HeapTupleHeaderGetTypMod(header));
+	HeapTupleData tuple = {
+		.t_len = HeapTupleHeaderGetDatumLength(header), .t_tableOid = InvalidOid, .t_data = header};
+
+	ItemPointerSetInvalid(&tuple.t_self);
+	payout_row_read(row, desc, &tuple);
 }
 
 int32

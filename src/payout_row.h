@@ -80,6 +80,9 @@ extern void payout_row_init(PayoutRow *row, TupleDesc desc);
 /* The version that the tuple is. */
 extern void payout_row_read(PayoutRow *row, TupleDesc desc, HeapTuple tuple);
 
+/* The version that a value of the table's row type is. Its description is pinned: ReleaseTupleDesc(row->desc) when done. */
+extern void payout_row_read_value(PayoutRow *row, Datum value);
+
 /* A whole number of a tuple of payout.payout; the column is never null. */
 extern int32 payout_row_peek(HeapTuple tuple, TupleDesc desc, PayoutColumn column);
 
